@@ -24,12 +24,8 @@ pub struct Object {
     client: Client,
     bucket: String,
     key: String,
-    /// Version id, when the bucket has versioning.
-    pub version_id: Option<String>,
-    /// ETag without quotes.
-    pub etag: String,
-    /// Size in bytes.
-    pub size: u64,
+    /// Which bytes these are.
+    pub identity: Identity,
     body: ByteStream,
 }
 
@@ -42,8 +38,35 @@ pub enum Opened {
     Deleted,
     /// It was overwritten since the event; the new bytes have an event of their own.
     Superseded,
-    /// It cannot be read before somebody restores it.
-    Archived,
+    /// It lies in an archive storage class and cannot be read before somebody restores it.
+    Archived(Identity),
+}
+
+/// Which bytes exactly: what every later step holds on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Version id, when the bucket has versioning. The id `null` can be overwritten, so it
+    /// identifies nothing and counts as none.
+    pub version_id: Option<String>,
+    /// ETag without quotes.
+    pub etag: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Identity {
+    fn new(
+        version_id: Option<&str>,
+        etag: Option<&str>,
+        length: Option<i64>,
+    ) -> Result<Self, ReadError> {
+        let size = length.and_then(|length| u64::try_from(length).ok());
+        Ok(Self {
+            version_id: version_id.filter(|id| *id != "null").map(str::to_owned),
+            etag: etag.ok_or(ReadError::Incomplete { field: "ETag" })?.trim_matches('"').to_owned(),
+            size: size.ok_or(ReadError::Incomplete { field: "Content-Length" })?,
+        })
+    }
 }
 
 /// Why an object cannot be read.
@@ -110,27 +133,40 @@ pub async fn open(client: &Client, reference: &ObjectRef) -> Result<Opened, Read
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
-            let error = ServiceError::new("GetObject", &error);
-            return match error {
+            return match ServiceError::new("GetObject", &error) {
                 error if error.is_gone() => Ok(Opened::Deleted),
                 error if error.is_changed() => Ok(Opened::Superseded),
-                error if error.is_archived() => Ok(Opened::Archived),
+                error if error.is_archived() => archived(client, reference).await,
                 error => Err(error.into()),
             };
         }
     };
-    let etag = answer.e_tag().ok_or(ReadError::Incomplete { field: "ETag" })?;
-    let size = answer.content_length().and_then(|length| u64::try_from(length).ok());
     Ok(Opened::Object(Box::new(Object {
         client: client.clone(),
         bucket: reference.bucket.clone(),
         key: reference.key.clone(),
-        // The id `null` can be overwritten, so it identifies nothing.
-        version_id: answer.version_id().filter(|id| *id != "null").map(str::to_owned),
-        etag: etag.trim_matches('"').to_owned(),
-        size: size.ok_or(ReadError::Incomplete { field: "Content-Length" })?,
+        identity: Identity::new(answer.version_id(), answer.e_tag(), answer.content_length())?,
         body: answer.body,
     })))
+}
+
+/// The answer to a refused GET names no bytes; HEAD of an archived object does.
+async fn archived(client: &Client, reference: &ObjectRef) -> Result<Opened, ReadError> {
+    let request = client
+        .head_object()
+        .bucket(&reference.bucket)
+        .key(&reference.key)
+        .set_version_id(reference.version_id.clone());
+    match request.send().await {
+        Ok(head) => {
+            let identity = Identity::new(head.version_id(), head.e_tag(), head.content_length())?;
+            Ok(Opened::Archived(identity))
+        }
+        Err(error) => match ServiceError::new("HeadObject", &error) {
+            error if error.is_gone() => Ok(Opened::Deleted),
+            error => Err(error.into()),
+        },
+    }
 }
 
 /// How far a read came; shared with whoever consumes the stream.
@@ -177,7 +213,7 @@ impl Progress {
 
 impl Object {
     /// The bytes, in order and all of them: a stream that ends without an error has brought exactly
-    /// `size` bytes. A connection that breaks is taken up again where it broke, on the same version
+    /// the object's size. A connection that breaks is taken up again where it broke, on the same version
     /// or ETag. An error leaves its cause in `progress`.
     pub fn into_stream(self, progress: Progress) -> impl Stream<Item = io::Result<Bytes>> {
         let reader = Reader { object: self, progress, backoff: backoff() };
@@ -206,7 +242,7 @@ struct Reader {
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let size = self.object.size;
+        let size = self.object.identity.size;
         loop {
             let at = self.progress.bytes();
             match self.object.body.next().await {
@@ -236,7 +272,7 @@ impl Reader {
 
     /// Asks for the rest, after a pause that grows while no byte comes.
     async fn resume(&mut self, cause: String) -> Result<(), ReadError> {
-        let (at, size) = (self.progress.bytes(), self.object.size);
+        let (at, size) = (self.progress.bytes(), self.object.identity.size);
         let Some(pause) = self.backoff.next() else {
             return Err(ReadError::Broken { at, size, cause });
         };
@@ -248,8 +284,8 @@ impl Reader {
             .get_object()
             .bucket(&object.bucket)
             .key(&object.key)
-            .set_version_id(object.version_id.clone())
-            .if_match(quoted(&object.etag))
+            .set_version_id(object.identity.version_id.clone())
+            .if_match(quoted(&object.identity.etag))
             .range(format!("bytes={at}-"));
         let answer = request.send().await.map_err(|error| {
             let error = ServiceError::new("GetObject", &error);
