@@ -2,6 +2,11 @@
 //! the real part does by a shared suite (`tests/contract`).
 
 pub mod artefacts;
+mod confinement;
 pub mod definitions;
+pub mod empty_root;
+pub mod logs;
 pub mod moto;
+pub mod processes;
 pub mod samples;
+pub mod sandbox;
