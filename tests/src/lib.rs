@@ -1,5 +1,14 @@
 //! The local world that the suites run in: stand-ins for AWS and for clamd, each held to what
 //! the real part does by a shared suite (`tests/contract`).
 
+pub mod artefacts;
+mod confinement;
+pub mod definitions;
+pub mod empty_root;
 pub mod fake_s3;
+pub mod fake_sns;
+pub mod logs;
 pub mod moto;
+pub mod processes;
+pub mod samples;
+pub mod sandbox;

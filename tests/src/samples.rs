@@ -1,0 +1,164 @@
+//! Real files, made when they are needed: no sample stands in the repository.
+
+use std::io::{Cursor, Write as _};
+
+use anyhow::Context as _;
+use zip::CompressionMethod;
+use zip::ZipWriter;
+use zip::unstable::write::FileOptionsExt as _;
+use zip::write::SimpleFileOptions;
+
+/// What the signature `S3-Virusscan.Test.Marker` of [`crate::definitions`] looks for. Unlike
+/// EICAR, which counts only as a whole file, it is found anywhere: at the end of gigabytes, in
+/// the middle of a PDF, in the last of ten thousand members.
+pub const MARKER: &[u8] = b"s3-virusscan test marker 8c1f2d77-4b0e-4a53-9e36-d0a1b7f2c9e4";
+
+/// The harmless file of <https://www.eicar.org> that every scanner calls infected; 68 bytes.
+/// Put together here so that no scanner objects to this source file.
+#[must_use]
+pub fn eicar() -> Vec<u8> {
+    let halves = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STAND", "ARD-ANTIVIRUS-TEST-FILE!$H+H*"];
+    halves.concat().into_bytes()
+}
+
+/// A few lines of plain text.
+#[must_use]
+pub fn text() -> Vec<u8> {
+    "Minutes of the garden club\n\n1. The hedge is to be cut in March.\n".repeat(8).into_bytes()
+}
+
+/// A PDF of one page that shows `line`, with a correct cross-reference table. `line` must hold
+/// neither parentheses nor backslashes.
+#[must_use]
+pub fn pdf(line: &str) -> Vec<u8> {
+    let page = format!("BT /F1 24 Tf 72 720 Td ({line}) Tj ET");
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R \
+         /Resources << /Font << /F1 5 0 R >> >> >>"
+            .to_owned(),
+        format!("<< /Length {} >>\nstream\n{page}\nendstream", page.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
+    ];
+    let mut file = String::from("%PDF-1.4\n");
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in (1..).zip(&objects) {
+        table += &format!("{:010} 00000 n \n", file.len());
+        file += &format!("{number} 0 obj\n{object}\nendobj\n");
+    }
+    let start = file.len();
+    file += &table;
+    file += &format!("trailer\n<< /Size {} /Root 1 0 R >>\n", objects.len() + 1);
+    file += &format!("startxref\n{start}\n%%EOF\n");
+    file.into_bytes()
+}
+
+/// `bytes` inside `depth` zips, one in the other; `depth` 0 gives `bytes` back.
+///
+/// # Errors
+///
+/// Only what the zip writer refuses, such as a member of more than 4 GiB.
+pub fn zip_nested(bytes: &[u8], depth: usize) -> anyhow::Result<Vec<u8>> {
+    let mut inner = bytes.to_vec();
+    for level in 0..depth {
+        let name = if level == 0 { "file.txt" } else { "inner.zip" };
+        inner = zip([(name.to_owned(), inner.as_slice())], deflated())?;
+    }
+    Ok(inner)
+}
+
+/// A zip with `bytes` in one member, encrypted with the traditional method of PKWARE.
+///
+/// # Errors
+///
+/// As [`zip_nested`].
+pub fn zip_encrypted(bytes: &[u8], password: &str) -> anyhow::Result<Vec<u8>> {
+    let options = deflated().with_deprecated_encryption(password.as_bytes());
+    zip([("file.txt".to_owned(), bytes)], options)
+}
+
+/// A zip of `count` small members and after them one more with `last`.
+///
+/// # Errors
+///
+/// As [`zip_nested`].
+pub fn zip_of_many(count: usize, last: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let small: Vec<_> = (0..count).map(|number| format!("member {number}\n")).collect();
+    let members = small.iter().map(|text| (text.trim().to_owned(), text.as_bytes()));
+    zip(members.chain([("last".to_owned(), last)]), deflated())
+}
+
+fn deflated() -> SimpleFileOptions {
+    SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
+}
+
+fn zip<'a>(
+    members: impl IntoIterator<Item = (String, &'a [u8])>,
+    options: SimpleFileOptions,
+) -> anyhow::Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        zip.start_file(name.as_str(), options)
+            .and_then(|()| Ok(zip.write_all(bytes)?))
+            .with_context(|| format!("writing {name} of {} bytes into a zip", bytes.len()))?;
+    }
+    Ok(zip.finish().context("closing a zip")?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use zip::ZipArchive;
+
+    use super::*;
+
+    #[test]
+    fn eicar_is_the_file_of_that_length_and_its_parts() {
+        let eicar = eicar();
+        assert_eq!(eicar.len(), 68);
+        assert!(eicar.ends_with(b"$H+H*"));
+    }
+
+    #[test]
+    fn nests_as_deep_as_asked() {
+        let mut bytes = zip_nested(b"payload", 3).expect("a zip");
+        for _ in 0..3 {
+            let mut archive = ZipArchive::new(Cursor::new(bytes)).expect("a zip");
+            bytes = Vec::new();
+            archive.by_index(0).expect("a member").read_to_end(&mut bytes).expect("readable");
+        }
+        assert_eq!(bytes, b"payload");
+    }
+
+    #[test]
+    fn encrypts_so_that_only_the_password_opens_it() {
+        let bytes = zip_encrypted(b"payload", "secret").expect("a zip");
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).expect("a zip");
+        assert!(archive.by_index(0).is_err(), "it opened without a password");
+        let mut plain = Vec::new();
+        let mut member = archive.by_index_decrypt(0, b"secret").expect("the password is right");
+        member.read_to_end(&mut plain).expect("readable");
+        assert_eq!(plain, b"payload");
+    }
+
+    #[test]
+    fn writes_every_member() {
+        let bytes = zip_of_many(300, MARKER).expect("a zip");
+        let archive = ZipArchive::new(Cursor::new(bytes)).expect("a zip");
+        assert_eq!(archive.len(), 301);
+    }
+
+    #[test]
+    fn points_into_the_pdf_correctly() {
+        let bytes = pdf("hello");
+        let text = String::from_utf8(bytes).expect("ASCII");
+        let table = text.find("xref\n").expect("a table");
+        assert!(text.ends_with(&format!("startxref\n{table}\n%%EOF\n")));
+        for (number, line) in (1..).zip(text[table..].lines().skip(3).take(5)) {
+            let offset: usize = line[..10].parse().expect("a decimal offset");
+            assert!(text[offset..].starts_with(&format!("{number} 0 obj")), "{line}");
+        }
+    }
+}
