@@ -1,0 +1,175 @@
+//! The function as it runs in Lambda, less Lambda.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use lambda_runtime::{Context, LambdaEvent};
+use notifier_common::MessageFormat;
+use scanner::clamd::{Clamd, Paths};
+use scanner::config::Config;
+use scanner::handler::{Handler, InvocationError};
+use scanner::scan::App;
+use scanner_tests::artefacts::{self, Arch};
+use scanner_tests::definitions;
+use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
+use scanner_tests::fake_sns::{FakeSns, Published};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const BUCKET: &str = "uploads";
+pub(crate) const VERSIONED: &str = "versioned-uploads";
+const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
+
+/// Long enough that no test meets it; it only keeps a broken one from hanging.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) s3: FakeS3,
+    pub(crate) sns: FakeSns,
+    pub(crate) handler: Handler,
+    records: Arc<Mutex<Vec<Value>>>,
+    /// clamd's work folder and the definitions.
+    pub(crate) dir: TempDir,
+}
+
+/// A world with the defaults of the template.
+pub(crate) fn world() -> World {
+    world_with(|_| {})
+}
+
+/// A world with other settings.
+pub(crate) fn world_with(change: impl FnOnce(&mut Config)) -> World {
+    let layer = artefacts::layer(Arch::X86_64).unwrap();
+    world_on(&layer.join("clamav"), change)
+}
+
+/// A world on another clamd.
+pub(crate) fn world_on(clamav_dir: &Path, change: impl FnOnce(&mut Config)) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let definitions_dir = dir.path().join("definitions");
+    std::fs::create_dir(&definitions_dir).unwrap();
+    definitions::write(&definitions_dir, 7, Timestamp::from_second(1_789_885_586).unwrap())
+        .unwrap();
+
+    let mut config = Config {
+        findings_topic_arn: TOPIC.into(),
+        definitions_dir,
+        clamav_dir: clamav_dir.to_owned(),
+        tag_files: true,
+        tag_key: "s3-virusscan".into(),
+        report_clean_files: true,
+        delete_infected_files: false,
+        message_format: MessageFormat::Widdix,
+        metrics_namespace: "s3-virusscan".into(),
+        function_name: "scanner".into(),
+        memory_mb: 3008,
+    };
+    change(&mut config);
+
+    let paths = Paths {
+        clamav_dir: config.clamav_dir.clone(),
+        definitions_dir: config.definitions_dir.clone(),
+        work_dir: dir.path().join("clamd"),
+    };
+    let clamd = Clamd::start(paths, config.memory_mb).unwrap();
+    let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
+    let sns = FakeSns::new();
+    let definitions = scanner::definitions::newest(&config.definitions_dir).unwrap();
+    let app = App { config, s3: s3.client(), sns: sns.client(), clamd, definitions };
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&records);
+    let handler = Handler::new(app, move |line| {
+        sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+    });
+    World { s3, sns, handler, records, dir }
+}
+
+impl World {
+    /// Invokes the function as Lambda does.
+    pub(crate) async fn invoke(&self, event: Value) -> Result<Value, InvocationError> {
+        let mut context = Context::default();
+        context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".into();
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + DEADLINE;
+        context.deadline = deadline.as_millis().try_into().unwrap();
+        self.handler.handle(LambdaEvent::new(event, context)).await
+    }
+
+    /// One record for each object so far.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// The only record.
+    pub(crate) fn record(&self) -> Value {
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{records:?}");
+        records[0].clone()
+    }
+
+    /// The only finding.
+    pub(crate) fn finding(&self) -> Published {
+        let published = self.sns.published();
+        assert_eq!(published.len(), 1, "{published:?}");
+        published[0].clone()
+    }
+
+    /// The value of the verdict's tag.
+    pub(crate) fn tag(&self, bucket: &str, key: &str, version: Option<&str>) -> Option<String> {
+        self.s3.tags(bucket, key, version)?.get("s3-virusscan").cloned()
+    }
+
+    /// Uploads and invokes with the event that S3 sends for it.
+    pub(crate) async fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Vec<u8>,
+    ) -> Result<Value, InvocationError> {
+        let stored = self.s3.put(bucket, key, body);
+        self.invoke(s3_event(&[s3_record(bucket, key, &stored)])).await
+    }
+}
+
+/// The event of S3 itself.
+pub(crate) fn s3_event(records: &[Value]) -> Value {
+    json!({ "Records": records })
+}
+
+/// S3's record of an upload; `key` must need no encoding.
+pub(crate) fn s3_record(bucket: &str, key: &str, stored: &Stored) -> Value {
+    let mut object =
+        json!({"key": key, "size": 1, "eTag": stored.e_tag, "sequencer": "0055AED6DCD90281E5"});
+    if let Some(version_id) = &stored.version_id {
+        object["versionId"] = json!(version_id);
+    }
+    json!({
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+        "eventTime": "2026-11-22T00:00:00.000Z", "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "x"}, "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {},
+        "s3": {"s3SchemaVersion": "1.0", "configurationId": "c",
+               "bucket": {"name": bucket, "ownerIdentity": {"principalId": "x"}, "arn": format!("arn:aws:s3:::{bucket}")},
+               "object": object}
+    })
+}
+
+/// A batch from SQS with messages `m0`, `m1`, ...
+pub(crate) fn queue(bodies: &[Value]) -> Value {
+    let records: Vec<_> = bodies
+        .iter()
+        .enumerate()
+        .map(|(n, body)| {
+            let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+            json!({"messageId": format!("m{n}"), "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"})
+        })
+        .collect();
+    json!({ "Records": records })
+}
+
+/// The messages that a partial batch response gives back.
+pub(crate) fn failed(response: &Value) -> Vec<&str> {
+    let failures = response["batchItemFailures"].as_array().unwrap();
+    failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap()).collect()
+}
