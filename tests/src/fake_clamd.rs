@@ -128,8 +128,8 @@ impl FakeClamd {
         self.shared.script().replies.push_back(reply);
     }
 
-    /// Sets the answer to `VERSION`: engine, version of the database and its date, between
-    /// slashes.
+    /// Sets the answer to `VERSION`: engine, version of the database and its date, with slashes
+    /// between them; of a clamd that has loaded no `daily` database, the engine alone.
     pub fn set_version(&self, version: &str) {
         version.clone_into(&mut self.shared.script().version);
     }

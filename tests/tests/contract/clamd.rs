@@ -26,6 +26,17 @@ pub(crate) fn cases(socket: &Path) -> Vec<Case<'_>> {
     ]
 }
 
+/// A clamd whose `StreamMaxLength` is known, in bytes.
+pub(crate) struct Limited {
+    pub(crate) socket: PathBuf,
+    pub(crate) stream_max: u32,
+}
+
+/// The cases that need to know the limit.
+pub(crate) fn limit_cases(clamd: &Limited) -> Vec<Case<'_>> {
+    cases![clamd; a_chunk_over_the_limit_is_refused_at_once]
+}
+
 /// Sends `request`, then reads until clamd closes: without a session it does after one command.
 async fn answer(socket: &Path, request: &[u8]) -> anyhow::Result<String> {
     let connected = UnixStream::connect(socket).await;
@@ -60,9 +71,12 @@ async fn ping_is_answered(socket: &Path) -> anyhow::Result<()> {
 async fn the_version_has_its_parts(socket: &Path) -> anyhow::Result<()> {
     let version = answer(socket, b"zVERSION\0").await?;
     let parts: Vec<_> = version.trim_end_matches('\0').splitn(3, '/').collect();
-    ensure!(version.ends_with('\0') && parts.len() == 3, "got {version:?}");
-    ensure!(parts[0].starts_with("ClamAV "), "engine in {version:?}");
-    ensure!(parts[1].parse::<u32>().is_ok(), "database version in {version:?}");
+    ensure!(version.ends_with('\0') && parts[0].starts_with("ClamAV "), "got {version:?}");
+    // The database is named only if a `daily` is loaded: its version and its date.
+    if let [_, database, ..] = parts[..] {
+        ensure!(database.parse::<u32>().is_ok(), "version of the database in {version:?}");
+        ensure!(parts.len() == 3, "date of the database in {version:?}");
+    }
     Ok(())
 }
 
@@ -125,4 +139,14 @@ async fn a_stream_without_its_end_is_not_answered(socket: &Path) -> anyhow::Resu
     let answer = String::from_utf8(answer)?;
     ensure!(!answer.contains("OK") && !answer.contains("FOUND"), "got {answer:?}");
     Ok(())
+}
+
+async fn a_chunk_over_the_limit_is_refused_at_once(clamd: &Limited) -> anyhow::Result<()> {
+    let announced = clamd.stream_max.checked_add(1).context("a limit below 4 GiB")?;
+    let mut stream = UnixStream::connect(&clamd.socket).await?;
+    stream.write_all(&[b"zINSTREAM\0".as_slice(), &announced.to_be_bytes()].concat()).await?;
+    // The content of the chunk is never sent: its length alone is too much.
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    same("answer", answer.as_slice(), b"INSTREAM size limit exceeded. ERROR\0")
 }

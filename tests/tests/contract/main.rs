@@ -6,7 +6,7 @@ mod s3;
 
 use anyhow::ensure;
 use futures_util::future::BoxFuture;
-use scanner_tests::fake_clamd::FakeClamd;
+use scanner_tests::fake_clamd::{FakeClamd, Reply};
 use scanner_tests::fake_s3::{FakeS3, Versioning};
 use scanner_tests::moto::Moto;
 
@@ -39,6 +39,10 @@ async fn moto_is_an_s3() {
 async fn fake_clamd_is_a_clamd() {
     let clamd = FakeClamd::start().expect("starts");
     judge(clamd::cases(&clamd.socket()), &[]).await;
+
+    let limited = clamd::Limited { socket: clamd.socket(), stream_max: 1024 * 1024 };
+    clamd.next_stream(Reply::SizeLimit(limited.stream_max.into()));
+    judge(clamd::limit_cases(&limited), &[]).await;
 }
 
 /// Runs every case and reports all that fail. `deviations` name the cases that must fail here,
