@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -16,7 +16,10 @@ use crate::event::ObjectRef;
 use crate::service_error::{ServiceError, chain};
 
 /// Broken connections in a row, without one new byte between them, after which a read is given up.
-const RESUMES: usize = 4;
+const RESUMES: usize = 5;
+
+/// Pause before the first of them; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// One object, opened. All reads of it are of the same bytes.
 #[derive(Debug)]
@@ -231,7 +234,11 @@ impl Object {
 }
 
 fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::default().with_max_times(RESUMES).with_jitter().build()
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_times(RESUMES)
+        .with_jitter()
+        .build()
 }
 
 struct Reader {

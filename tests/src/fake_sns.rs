@@ -61,7 +61,7 @@ impl FakeSns {
     pub fn client(&self) -> aws_sdk_sns::Client {
         let sns = self.clone();
         let http = infallible_client_fn(move |request: http::Request<_>| {
-            let body: &aws_sdk_sns::primitives::SdkBody = request.body();
+            let body: &aws_sdk_s3::primitives::SdkBody = request.body();
             let (status, answer) = sns.answer(body.bytes().unwrap_or_default());
             http::Response::builder().status(status).body(answer).expect("a valid response")
         });

@@ -5,6 +5,7 @@ pub mod artefacts;
 mod confinement;
 pub mod definitions;
 pub mod empty_root;
+pub mod fake_clamd;
 pub mod fake_s3;
 pub mod fake_sns;
 pub mod logs;

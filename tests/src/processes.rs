@@ -19,19 +19,23 @@ pub(crate) fn descendants(ancestor: u32) -> Vec<u32> {
 }
 
 /// The direct children of `parent`.
-pub(crate) fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     all().into_iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid).collect()
 }
 
 /// The command line of a process; empty when it is gone or is a zombie.
-pub(crate) fn arguments(pid: u32) -> Vec<String> {
+pub fn arguments(pid: u32) -> Vec<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     text.split_terminator('\0').map(str::to_owned).collect()
 }
 
 /// Ends a process at once. One that has ended already is no error.
-pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// The system refused.
+pub fn kill(pid: u32) -> anyhow::Result<()> {
     let id = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process id above 0")?;
     match rustix::process::kill_process(id, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),

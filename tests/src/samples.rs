@@ -14,11 +14,9 @@ use zip::write::SimpleFileOptions;
 pub const MARKER: &[u8] = b"s3-virusscan test marker 8c1f2d77-4b0e-4a53-9e36-d0a1b7f2c9e4";
 
 /// The harmless file of <https://www.eicar.org> that every scanner calls infected; 68 bytes.
-/// Put together here so that no scanner objects to this source file.
 #[must_use]
 pub fn eicar() -> Vec<u8> {
-    let halves = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STAND", "ARD-ANTIVIRUS-TEST-FILE!$H+H*"];
-    halves.concat().into_bytes()
+    scanner::clamd::eicar().into_bytes()
 }
 
 /// A few lines of plain text.
@@ -112,13 +110,15 @@ mod tests {
 
     use zip::ZipArchive;
 
+    use s3s::crypto::{Checksum as _, Md5};
+
     use super::*;
 
     #[test]
-    fn eicar_is_the_file_of_that_length_and_its_parts() {
-        let eicar = eicar();
-        assert_eq!(eicar.len(), 68);
-        assert!(eicar.ends_with(b"$H+H*"));
+    fn eicar_is_the_published_file() {
+        let digest = Md5::checksum(&eicar());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, "44d88612fea8a8f36de82e1278abb02f");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The handler as a library on an S3 and an SNS in memory, and on the real clamd of the built
 //! layer: what comes back, what is tagged and what is published.
 
+mod clamd_faults;
 mod faults;
 mod overwrites;
 mod support;

@@ -1,6 +1,6 @@
 //! The function as it runs in Lambda, less Lambda.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,12 +15,16 @@ use scanner_tests::artefacts::{self, Arch};
 use scanner_tests::definitions;
 use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
+use scanner_tests::processes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const VERSIONED: &str = "versioned-uploads";
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
+
+/// What the function keeps back from an invocation's time.
+pub(crate) const MARGIN: Duration = Duration::from_secs(3);
 
 /// Long enough that no test meets it; it only keeps a broken one from hanging.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -31,7 +35,7 @@ pub(crate) struct World {
     pub(crate) handler: Handler,
     records: Arc<Mutex<Vec<Value>>>,
     /// clamd's work folder and the definitions.
-    pub(crate) dir: TempDir,
+    dir: TempDir,
 }
 
 /// A world with the defaults of the template.
@@ -89,9 +93,18 @@ pub(crate) fn world_on(clamav_dir: &Path, change: impl FnOnce(&mut Config)) -> W
 impl World {
     /// Invokes the function as Lambda does.
     pub(crate) async fn invoke(&self, event: Value) -> Result<Value, InvocationError> {
+        self.invoke_for(DEADLINE, event).await
+    }
+
+    /// The same with another deadline.
+    pub(crate) async fn invoke_for(
+        &self,
+        time: Duration,
+        event: Value,
+    ) -> Result<Value, InvocationError> {
         let mut context = Context::default();
         context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".into();
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + DEADLINE;
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
         context.deadline = deadline.as_millis().try_into().unwrap();
         self.handler.handle(LambdaEvent::new(event, context)).await
     }
@@ -118,6 +131,22 @@ impl World {
     /// The value of the verdict's tag.
     pub(crate) fn tag(&self, bucket: &str, key: &str, version: Option<&str>) -> Option<String> {
         self.s3.tags(bucket, key, version)?.get("s3-virusscan").cloned()
+    }
+
+    /// Kills the clamd of this world, as running out of memory would.
+    pub(crate) fn clamd_killer(&self) -> impl Fn() + Send + Sync + 'static {
+        let conf = self.work_dir().join("clamd.conf").display().to_string();
+        move || {
+            let children = processes::children(std::process::id());
+            let mut clamds =
+                children.into_iter().filter(|&pid| processes::arguments(pid).contains(&conf));
+            processes::kill(clamds.next().expect("clamd runs")).unwrap();
+        }
+    }
+
+    /// clamd's own folder.
+    pub(crate) fn work_dir(&self) -> PathBuf {
+        self.dir.path().join("clamd")
     }
 
     /// Uploads and invokes with the event that S3 sends for it.
