@@ -2,11 +2,15 @@
 //! the real part does by a shared suite (`tests/contract`).
 
 pub mod artefacts;
+pub mod bridge;
 mod confinement;
 pub mod definitions;
 pub mod empty_root;
+pub mod findings;
 pub mod logs;
 pub mod moto;
+pub mod notifications;
 pub mod processes;
 pub mod samples;
 pub mod sandbox;
+pub mod world;
