@@ -6,6 +6,7 @@ pub mod bridge;
 mod confinement;
 pub mod definitions;
 pub mod empty_root;
+pub mod fake_s3;
 pub mod findings;
 pub mod logs;
 pub mod moto;

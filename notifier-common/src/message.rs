@@ -1,0 +1,232 @@
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{Finding, Verdict};
+
+/// Longest subject that SNS takes: "less than 100 characters" (SNS API reference, Publish).
+const SUBJECT_MAX: usize = 99;
+
+/// Longest `finding` attribute, in characters. ClamAV's names are far shorter; the bound keeps a
+/// message under SNS's 262,144 bytes whatever the engine says.
+const FINDING_MAX: usize = 1024;
+
+/// What stays as it is in a percent-encoded key: RFC 3986's unreserved characters, and the slash
+/// for the reader's sake.
+const KEY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The form of the message body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageFormat {
+    /// The sentence that Widdix's subscribers know.
+    #[default]
+    Widdix,
+    /// The finding as a JSON object.
+    Json,
+}
+
+/// A finding as SNS carries it. Subject, body and attributes keep to SNS's limits for every legal
+/// S3 key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The subject: under 100 printable ASCII characters.
+    pub subject: String,
+    /// The body.
+    pub body: String,
+    /// Attribute names and values, all of type `String`; no value is empty.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+impl Message {
+    /// Renders `finding`. The attributes are the same in both formats.
+    ///
+    /// A key that an attribute cannot carry (see [`key_needs_encoding`]) is percent-encoded in the
+    /// attribute and in the text body, and `key_encoding` = `url` says so; the JSON body always
+    /// holds the key itself.
+    #[must_use]
+    pub fn render(finding: &Finding, format: MessageFormat) -> Self {
+        let encoded = key_needs_encoding(&finding.key);
+        let key = if encoded { encode_key(&finding.key) } else { finding.key.clone() };
+        let status = finding.verdict.status();
+        let version = finding.version.as_deref().unwrap_or("");
+
+        let body = match format {
+            // Without a version there are two spaces before "is", as there always were.
+            MessageFormat::Widdix => format!(
+                "s3://{}/{key} {version} is {status}, {} action executed",
+                finding.bucket, finding.action
+            ),
+            MessageFormat::Json => {
+                serde_json::to_string(finding).expect("a finding has string keys only")
+            }
+        };
+
+        let mut attributes = vec![
+            ("bucket", finding.bucket.clone()),
+            ("key", key),
+            ("status", status.to_string()),
+            ("action", finding.action.to_string()),
+            ("version", version.to_owned()),
+        ];
+        match &finding.verdict {
+            Verdict::Clean => {}
+            Verdict::Infected { signatures } => {
+                attributes.push(("finding", printable(&signatures.join(", "), FINDING_MAX)));
+            }
+            Verdict::Unscannable { reason } => attributes.push(("reason", reason.to_string())),
+        }
+        if encoded {
+            attributes.push(("key_encoding", "url".to_owned()));
+        }
+        // SNS refuses the whole message for one empty value.
+        attributes.retain(|(_, value)| !value.is_empty());
+
+        let subject = printable(&format!("s3-virusscan s3://{}", finding.bucket), SUBJECT_MAX);
+        Self { subject, body, attributes }
+    }
+}
+
+/// Whether an SNS message attribute cannot carry this key as it is: it holds a control character
+/// or noncharacter (not allowed in a message: the W3C XML 1.0 character range), or a character
+/// beyond U+FFFF ("Surrogate values are not supported in the message attributes", SNS developer
+/// guide), or it is only white space.
+#[must_use]
+pub fn key_needs_encoding(key: &str) -> bool {
+    let refused = |c: char| c.is_control() || c > '\u{FFFD}';
+    key.chars().any(refused) || key.trim().is_empty()
+}
+
+/// Percent-encodes a key; letters, digits and `- . _ ~ /` stay.
+#[must_use]
+pub fn encode_key(key: &str) -> String {
+    utf8_percent_encode(key, KEY).to_string()
+}
+
+/// The text with everything but printable ASCII replaced by `?`, cut to `max` characters.
+fn printable(text: &str, max: usize) -> String {
+    text.chars().take(max).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Action, Definitions, Reason};
+
+    fn finding(key: &str, verdict: Verdict) -> Finding {
+        Finding {
+            bucket: "my-bucket".into(),
+            key: key.into(),
+            version: None,
+            etag: Some("0123".into()),
+            sequencer: None,
+            size: 68,
+            verdict,
+            action: Action::No,
+            engine: "1.4.6".into(),
+            definitions: Definitions { version: 28129, built: "2026-09-20T06:26:26Z".into() },
+            duration_ms: 12,
+        }
+    }
+
+    fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+        message.attributes.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn text_body_without_a_version_has_widdix_two_spaces() {
+        let message =
+            Message::render(&finding("dir/a b.pdf", Verdict::Clean), MessageFormat::Widdix);
+        assert_eq!(message.body, "s3://my-bucket/dir/a b.pdf  is clean, no action executed");
+        assert_eq!(message.subject, "s3-virusscan s3://my-bucket");
+        assert_eq!(
+            message.attributes,
+            [
+                ("bucket", "my-bucket"),
+                ("key", "dir/a b.pdf"),
+                ("status", "clean"),
+                ("action", "no")
+            ]
+            .map(|(name, value)| (name, value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn version_and_signatures_are_said_when_there_are_any() {
+        let infected = Verdict::Infected { signatures: vec!["A.B-1".into(), "C".into()] };
+        let finding = Finding {
+            version: Some("v1".into()),
+            action: Action::Delete,
+            ..finding("k", infected)
+        };
+        let message = Message::render(&finding, MessageFormat::Widdix);
+        assert_eq!(message.body, "s3://my-bucket/k v1 is infected, delete action executed");
+        assert_eq!(attribute(&message, "version"), Some("v1"));
+        assert_eq!(attribute(&message, "finding"), Some("A.B-1, C"));
+        assert_eq!(attribute(&message, "reason"), None);
+    }
+
+    #[test]
+    fn json_body_is_the_finding_and_the_attributes_stay() {
+        let unscannable = Verdict::Unscannable { reason: Reason::Encrypted };
+        let finding = finding("k", unscannable);
+        let json = Message::render(&finding, MessageFormat::Json);
+        let body: serde_json::Value = serde_json::from_str(&json.body).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "schema": 1, "bucket": "my-bucket", "key": "k", "etag": "0123", "size": 68,
+                "status": "no", "action": "no", "reason": "encrypted", "engine": "1.4.6",
+                "definitions": {"version": 28129, "built": "2026-09-20T06:26:26Z"},
+                "duration_ms": 12,
+            })
+        );
+        let text = Message::render(&finding, MessageFormat::Widdix);
+        assert_eq!(json.attributes, text.attributes);
+        assert_eq!(attribute(&json, "reason"), Some("encrypted"));
+    }
+
+    #[test]
+    fn keys_that_an_attribute_cannot_carry_are_encoded_and_come_back() {
+        for key in ["a\nb", "a\u{1}b", "smile \u{1F600}.png", " ", "x\u{FFFE}", "del\u{7f}"] {
+            assert!(key_needs_encoding(key), "{key:?}");
+            let message = Message::render(&finding(key, Verdict::Clean), MessageFormat::Widdix);
+            assert_eq!(attribute(&message, "key_encoding"), Some("url"));
+            let carried = attribute(&message, "key").unwrap();
+            assert!(carried.is_ascii(), "{carried}");
+            assert!(message.body.starts_with(&format!("s3://my-bucket/{carried}  is ")));
+            assert_eq!(percent_decode_str(carried).decode_utf8().unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn ordinary_keys_stay_as_they_are() {
+        for key in ["a b+c/ü 日本.txt", "100%25.txt", "../x//y", "q?a=b&c#d"] {
+            let message = Message::render(&finding(key, Verdict::Clean), MessageFormat::Widdix);
+            assert_eq!(attribute(&message, "key"), Some(key));
+            assert_eq!(attribute(&message, "key_encoding"), None);
+        }
+    }
+
+    #[test]
+    fn subject_keeps_to_sns_limits_whatever_the_bucket_is_called() {
+        let finding = Finding { bucket: "ü\n".repeat(200), ..finding("k", Verdict::Clean) };
+        let subject = Message::render(&finding, MessageFormat::Widdix).subject;
+        assert!(
+            subject.len() < 100 && subject.bytes().all(|b| (b' '..=b'~').contains(&b)),
+            "{subject}"
+        );
+    }
+
+    #[test]
+    fn no_attribute_is_empty_and_a_long_signature_is_cut() {
+        let infected = Verdict::Infected { signatures: vec!["é".repeat(5000)] };
+        let finding = Finding { bucket: String::new(), ..finding("k", infected) };
+        let message = Message::render(&finding, MessageFormat::Widdix);
+        assert!(message.attributes.iter().all(|(_, value)| !value.is_empty()));
+        assert_eq!(attribute(&message, "finding").map(str::len), Some(FINDING_MAX));
+    }
+}

@@ -1,0 +1,75 @@
+//! What can fail on an object's way, by step. An error is not a verdict: the object stays as it is
+//! and the record is delivered again.
+
+use crate::clamd::ClamdError;
+use crate::object::ReadError;
+use crate::service_error::ServiceError;
+
+/// The step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// Reading it from S3.
+    #[error("cannot read the object")]
+    Read(#[from] ReadError),
+    /// Having it looked at.
+    #[error("cannot scan the object")]
+    Clamd(#[from] ClamdError),
+    /// clamd took fewer bytes than there are; what it said is worth nothing.
+    #[error("clamd was given {sent} of {size} bytes")]
+    Short {
+        /// Bytes that were handed on.
+        sent: u64,
+        /// Bytes that there are.
+        size: u64,
+    },
+    /// The invocation's time is over.
+    #[error(
+        "the invocation's time ended before the verdict; give the function more time or memory \
+         if this object fails again"
+    )]
+    Deadline,
+    /// Writing its tag.
+    #[error("cannot tag the object")]
+    Tag(#[source] ServiceError),
+    /// Deleting it.
+    #[error("cannot delete the infected object")]
+    Delete(#[source] ServiceError),
+    /// Telling the topic.
+    #[error("cannot publish the finding")]
+    Publish(#[source] ServiceError),
+    /// It is overwritten faster than it can be scanned.
+    #[error("the object was overwritten during each of {0} scans")]
+    Overwritten(u32),
+    /// A bug.
+    #[error("the scan panicked: {0}")]
+    Panic(String),
+}
+
+impl ScanError {
+    /// A stable word for logs and metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "read",
+            Self::Clamd(error) => error.code(),
+            Self::Short { .. } => "short",
+            Self::Deadline => "deadline",
+            Self::Tag(_) => "tag",
+            Self::Delete(_) => "delete",
+            Self::Publish(_) => "publish",
+            Self::Overwritten(_) => "overwritten",
+            Self::Panic(_) => "panic",
+        }
+    }
+
+    /// Whether another delivery may end otherwise without anybody doing anything.
+    #[must_use]
+    pub fn retry(&self) -> bool {
+        match self {
+            Self::Read(error) => error.retry(),
+            Self::Clamd(_) | Self::Short { .. } | Self::Deadline | Self::Overwritten(_) => true,
+            Self::Tag(error) | Self::Delete(error) | Self::Publish(error) => error.retry(),
+            Self::Panic(_) => false,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The one wide record of each object: the log line, and at the same time the metrics, which
+//! CloudWatch reads out of it (embedded metric format).
+//!
+//! Only what is listed under `_aws` becomes a metric, because each metric and dimension is billed;
+//! everything else is for queries.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use notifier_common::{Action, Definitions, Finding, Reason, Status, Verdict};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::event::ObjectRef;
+
+/// What happened to one object.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// Bucket name.
+    pub bucket: String,
+    /// Object key.
+    pub key: String,
+    /// Version id that was scanned, else the one that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// ETag that was scanned, else the one that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// S3's sequencer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequencer: Option<String>,
+    /// The outcome in one word; `unknown` until there is one.
+    pub outcome: Outcome,
+    /// What clamd found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<String>,
+    /// Why there is no verdict, or why the object was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What was done to an infected object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// What became of the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<&'static str>,
+    /// Whether a finding was published.
+    pub published: bool,
+    /// The failed step's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// What failed, on what, why, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// Whether another delivery may end otherwise by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<bool>,
+    /// Size of the object in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Version of the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Bytes that clamd took.
+    pub bytes_scanned: u64,
+    /// Broken S3 connections that were survived.
+    pub resumes: u32,
+    /// Times that the object was scanned: more than once when clamd died or it was overwritten.
+    pub scans: u32,
+    /// Waiting for a free clamd, starting it included, in milliseconds.
+    pub wait_ms: u64,
+    /// Until S3 answered, in milliseconds.
+    pub open_ms: u64,
+    /// While bytes went from S3 to clamd, in milliseconds.
+    pub stream_ms: u64,
+    /// From the last byte to clamd's answer, in milliseconds.
+    pub engine_ms: u64,
+    /// Tagging or deleting, in milliseconds.
+    pub act_ms: u64,
+    /// Publishing, in milliseconds.
+    pub publish_ms: u64,
+    /// All of it, in milliseconds.
+    pub total_ms: u64,
+}
+
+/// The outcome of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Work on it has not ended.
+    Unknown,
+    /// Verdict `clean`.
+    Clean,
+    /// Verdict `infected`.
+    Infected,
+    /// Verdict `no`.
+    No,
+    /// Nothing to do: deleted or overwritten since the event.
+    Skipped,
+    /// An error; it will be delivered again.
+    Failed,
+}
+
+impl From<Status> for Outcome {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Clean => Self::Clean,
+            Status::Infected => Self::Infected,
+            Status::No => Self::No,
+        }
+    }
+}
+
+impl Record {
+    /// The record of an object on which work begins.
+    #[must_use]
+    pub fn new(object: &ObjectRef) -> Self {
+        Self {
+            bucket: object.bucket.clone(),
+            key: object.key.clone(),
+            version: object.version_id.clone(),
+            etag: object.etag.clone(),
+            sequencer: object.sequencer.clone(),
+            size: object.size,
+            ..Self::unread()
+        }
+    }
+
+    /// The record of an event entry that names no object.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self {
+            bucket: String::new(),
+            key: String::new(),
+            version: None,
+            etag: None,
+            sequencer: None,
+            outcome: Outcome::Unknown,
+            signatures: Vec::new(),
+            reason: None,
+            action: None,
+            tag: None,
+            published: false,
+            error: None,
+            error_message: None,
+            retry: None,
+            size: None,
+            engine: None,
+            bytes_scanned: 0,
+            resumes: 0,
+            scans: 0,
+            wait_ms: 0,
+            open_ms: 0,
+            stream_ms: 0,
+            engine_ms: 0,
+            act_ms: 0,
+            publish_ms: 0,
+            total_ms: 0,
+        }
+    }
+
+    /// Takes the verdict over from a finding.
+    pub fn judge(&mut self, finding: &Finding) {
+        self.outcome = finding.verdict.status().into();
+        self.action = Some(finding.action);
+        match &finding.verdict {
+            Verdict::Clean => {}
+            Verdict::Infected { signatures } => self.signatures.clone_from(signatures),
+            Verdict::Unscannable { reason } => self.reason = Some(Reason::as_str(*reason)),
+        }
+    }
+
+    /// Notes an error.
+    pub fn fail(&mut self, code: &'static str, message: String, retry: bool) {
+        self.outcome = Outcome::Failed;
+        self.error = Some(code);
+        self.error_message = Some(message);
+        self.retry = Some(retry);
+    }
+}
+
+/// What all records of an invocation have in common.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// CloudWatch namespace.
+    pub namespace: String,
+    /// Name of the function.
+    pub function: String,
+    /// Id of the invocation.
+    pub request_id: String,
+    /// Whether this is the sandbox's first invocation.
+    pub cold_start: bool,
+    /// The definitions that judge.
+    pub definitions: Definitions,
+}
+
+/// The line for stdout: one JSON object with the EMF header.
+#[must_use]
+pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
+    let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    let mut line = json!({
+        "_aws": {
+            // 584 million years of milliseconds fit.
+            "Timestamp": u64::try_from(milliseconds).unwrap_or(u64::MAX),
+            "CloudWatchMetrics": [{
+                "Namespace": context.namespace,
+                "Dimensions": [["function", "outcome"]],
+                "Metrics": [
+                    {"Name": "objects", "Unit": "Count"},
+                    {"Name": "bytes_scanned", "Unit": "Bytes"},
+                    {"Name": "total_ms", "Unit": "Milliseconds"},
+                ],
+            }],
+        },
+        "objects": 1,
+        "function": context.function,
+        "request_id": context.request_id,
+        "cold_start": context.cold_start,
+        "definitions": context.definitions,
+    });
+    if let (Value::Object(line), Ok(Value::Object(fields))) =
+        (&mut line, serde_json::to_value(record))
+    {
+        line.extend(fields);
+    }
+    line.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context {
+            namespace: "ns".into(),
+            function: "f".into(),
+            request_id: "r".into(),
+            cold_start: true,
+            definitions: Definitions { version: 1, built: "2026-01-01T00:00:00Z".into() },
+        }
+    }
+
+    /// The rules of the EMF specification (CloudWatch user guide) that a wrong record breaks
+    /// silently: every dimension is a string member of the root, every metric a number.
+    #[test]
+    fn every_dimension_and_metric_that_is_declared_is_there_with_its_type() {
+        let object = ObjectRef {
+            bucket: "b".into(),
+            key: "line\nbreak \u{1b}[31m".into(),
+            version_id: None,
+            etag: None,
+            size: None,
+            sequencer: None,
+        };
+        let line =
+            line(&Record::new(&object), &context(), UNIX_EPOCH + Duration::from_millis(1234));
+        assert!(!line.contains(['\n', '\u{1b}']), "one record is one line: {line}");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["_aws"]["Timestamp"], 1234);
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        for dimension in directive["Dimensions"][0].as_array().unwrap() {
+            assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+        }
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
+        }
+        assert_eq!(line["key"], object.key);
+        assert_eq!(line["cold_start"], true);
+    }
+}

@@ -1,0 +1,275 @@
+//! The S3 operations, as [`s3s`] hands them over after it has checked the signature.
+
+use futures_util::TryStreamExt as _;
+use percent_encoding::percent_decode_str;
+use s3s::dto::{
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    ETag, ETagCondition, GetObjectInput, GetObjectOutput, GetObjectTaggingInput,
+    GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput, PutObjectOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob, Tag,
+};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+
+use super::FakeS3;
+use super::body::{Body, BodyFault, Download};
+use super::script::{Call, Operation, Plan};
+use super::store::{Tags, Upload, Version, checked_tags};
+
+/// The service of one client.
+#[derive(Debug)]
+pub(super) struct Service(pub(super) FakeS3);
+
+impl Service {
+    /// Logs the call, runs what is to run before it, and fails it if that was asked for.
+    fn begin(&self, call: Call) -> S3Result<Plan> {
+        let mut plan = self.0.state().script.plan(call);
+        for hook in &plan.before {
+            hook(&self.0);
+        }
+        plan.error.take().map_or(Ok(plan), Err)
+    }
+
+    fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
+        for hook in &plan.after {
+            hook(&self.0);
+        }
+        S3Response::new(output)
+    }
+}
+
+fn call(operation: Operation, bucket: &str, key: &str, version_id: Option<&String>) -> Call {
+    Call {
+        operation,
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        version_id: version_id.cloned(),
+        range: None,
+        if_match: None,
+    }
+}
+
+fn condition_text(condition: Option<&ETagCondition>) -> Option<String> {
+    condition.map(|condition| match condition {
+        ETagCondition::ETag(e_tag) => e_tag.value().to_owned(),
+        ETagCondition::Any => "*".to_owned(),
+    })
+}
+
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).expect("no test has an object of 8 EiB")
+}
+
+#[async_trait::async_trait]
+impl S3 for Service {
+    async fn get_object(
+        &self,
+        request: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = request.input;
+        let plan = self.begin(Call {
+            range: input.range.map(|range| range.to_header_string()),
+            if_match: condition_text(input.if_match.as_ref()),
+            ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
+        })?;
+        if input.if_none_match.is_some()
+            || input.if_modified_since.is_some()
+            || input.if_unmodified_since.is_some()
+            || input.part_number.is_some()
+        {
+            return Err(s3_error!(NotImplemented, "FakeS3 does not know this condition or part"));
+        }
+        let id = input.version_id.as_deref();
+        let version = self.0.with_version(&input.bucket, &input.key, id, |found| found.clone())?;
+        version.check_match(input.if_match.as_ref())?;
+        let body = version.body.clone().expect("what is found is no delete marker");
+        let size = body.size();
+        let range = match input.range {
+            None => 0..size,
+            Some(range) => range
+                .check(size)
+                .map_err(|_| s3_error!(InvalidRange, "The requested range is not satisfiable"))?,
+        };
+        let with_length = !matches!(plan.body, Some(BodyFault::EndWithoutLength(_)));
+        let output = GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: with_length.then(|| signed(range.end - range.start)),
+            // Says whether the answer is the whole object (200) or a part (206).
+            content_range: input
+                .range
+                .map(|_| format!("bytes {}-{}/{size}", range.start, range.end - 1)),
+            content_type: version.content_type.clone(),
+            e_tag: Some(ETag::Strong(version.e_tag.clone())),
+            last_modified: Some(version.modified.into()),
+            metadata: version.metadata.clone(),
+            tag_count: tag_count(&version),
+            version_id: version.shown_id(),
+            body: Some(StreamingBlob::new(Download::new(body, range, plan.body))),
+            ..GetObjectOutput::default()
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let input = request.input;
+        let plan = self.begin(Call {
+            if_match: condition_text(input.if_match.as_ref()),
+            ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
+        })?;
+        if input.if_none_match.is_some()
+            || input.if_modified_since.is_some()
+            || input.if_unmodified_since.is_some()
+            || input.part_number.is_some()
+            || input.range.is_some()
+        {
+            return Err(s3_error!(NotImplemented, "FakeS3 does not know this condition or part"));
+        }
+        let id = input.version_id.as_deref();
+        let version = self.0.with_version(&input.bucket, &input.key, id, |found| found.clone())?;
+        version.check_match(input.if_match.as_ref())?;
+        let output = HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: version.body.as_ref().map(|body| signed(body.size())),
+            content_type: version.content_type.clone(),
+            e_tag: Some(ETag::Strong(version.e_tag.clone())),
+            last_modified: Some(version.modified.into()),
+            metadata: version.metadata.clone(),
+            version_id: version.shown_id(),
+            ..HeadObjectOutput::default()
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    async fn put_object(
+        &self,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = request.input;
+        let plan = self.begin(Call {
+            if_match: condition_text(input.if_match.as_ref()),
+            ..call(Operation::PutObject, &input.bucket, &input.key, None)
+        })?;
+        if matches!(input.if_none_match, Some(ETagCondition::ETag(_))) {
+            // S3 itself knows only the form "*" here.
+            return Err(s3_error!(NotImplemented, "If-None-Match takes only * for PutObject"));
+        }
+        let upload = Upload {
+            tags: checked_tags(header_tags(input.tagging.as_deref().unwrap_or_default()))?,
+            content_type: input.content_type,
+            metadata: input.metadata,
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+        };
+        let mut bytes = Vec::new();
+        if let Some(mut body) = input.body {
+            while let Some(chunk) = body.try_next().await.map_err(broken_upload)? {
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+        let body = Body::from(bytes);
+        let version = self.0.state().store.put(&input.bucket, &input.key, body, upload)?;
+        let output = PutObjectOutput {
+            version_id: version.shown_id(),
+            e_tag: Some(ETag::Strong(version.e_tag)),
+            ..PutObjectOutput::default()
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let input = request.input;
+        let if_match = input.if_match.as_ref();
+        let plan = self.begin(Call {
+            if_match: condition_text(if_match),
+            ..call(Operation::DeleteObject, &input.bucket, &input.key, input.version_id.as_ref())
+        })?;
+        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
+            return Err(s3_error!(NotImplemented, "Directory buckets only"));
+        }
+        let id = input.version_id.as_deref();
+        let deleted = self.0.state().store.delete(&input.bucket, &input.key, id, if_match)?;
+        let output = DeleteObjectOutput {
+            delete_marker: deleted.delete_marker.then_some(true),
+            version_id: deleted.version_id,
+            ..DeleteObjectOutput::default()
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let GetObjectTaggingInput { bucket, key, version_id, .. } = request.input;
+        let plan =
+            self.begin(call(Operation::GetObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let output = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
+            let tags = version.tags.iter();
+            GetObjectTaggingOutput {
+                tag_set: tags
+                    .map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) })
+                    .collect(),
+                version_id: version.shown_id(),
+            }
+        })?;
+        Ok(self.end(&plan, output))
+    }
+
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<PutObjectTaggingInput>,
+    ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+        let PutObjectTaggingInput { bucket, key, version_id, tagging, .. } = request.input;
+        let plan =
+            self.begin(call(Operation::PutObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let tags = tagging.tag_set.into_iter();
+        let tags = checked_tags(
+            tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())),
+        )?;
+        let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
+            version.tags = tags;
+            version.shown_id()
+        })?;
+        Ok(self.end(&plan, PutObjectTaggingOutput { version_id }))
+    }
+
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<DeleteObjectTaggingInput>,
+    ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+        let DeleteObjectTaggingInput { bucket, key, version_id, .. } = request.input;
+        let plan =
+            self.begin(call(Operation::DeleteObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
+            version.tags = Tags::new();
+            version.shown_id()
+        })?;
+        Ok(self.end(&plan, DeleteObjectTaggingOutput { version_id }))
+    }
+}
+
+/// `x-amz-tagging-count` is there only if there are tags.
+fn tag_count(version: &Version) -> Option<i32> {
+    i32::try_from(version.tags.len()).ok().filter(|count| *count > 0)
+}
+
+/// The pairs of an `x-amz-tagging` header, which is encoded as a form.
+fn header_tags(header: &str) -> impl Iterator<Item = (String, String)> {
+    header.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+fn broken_upload(error: s3s::StdError) -> S3Error {
+    s3_error!(IncompleteBody, "The upload broke off: {error}")
+}
