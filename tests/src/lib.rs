@@ -5,6 +5,7 @@ pub mod artefacts;
 pub mod bridge;
 mod confinement;
 pub mod definitions;
+pub mod demo;
 pub mod empty_root;
 pub mod fake_s3;
 pub mod findings;
