@@ -73,6 +73,7 @@ pub async fn run(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::
         writeln!(out, "{}", row(upload, outcome, &tags))?;
         wrong.extend(differences.into_iter().map(|what| format!("{}: {what}", upload.what)));
     }
+    drop(world);
     writeln!(out)?;
     for what in &wrong {
         writeln!(out, "WRONG  {}", printable(what))?;

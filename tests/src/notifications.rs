@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Adds the `versionId` of versioned buckets and the `sequencer`, and leaves the slashes of keys
-/// alone. One value serves one queue: it remembers what it said, as a message that is delivered
+/// Adds the `versionId` of versioned buckets, the `sequencer` and who asked (all of which S3 always
+/// sends: "Event message structure" in its user guide), and leaves the slashes of keys alone. One value serves one queue: it remembers what it said, as a message that is delivered
 /// again says the same again.
 #[derive(Debug)]
 pub struct Notifications {
@@ -48,6 +48,13 @@ impl Notifications {
 
     async fn complete_record(&mut self, record: &mut Value) -> anyhow::Result<()> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
+        let who = json!({"principalId": "AWS:AIDAEXAMPLE"});
+        let from = json!({"sourceIPAddress": "127.0.0.1"});
+        let answered = json!({"x-amz-request-id": "C3D13FE58DE4C810", "x-amz-id-2": "test"});
+        fill(&mut record["userIdentity"], &who);
+        fill(&mut record["requestParameters"], &from);
+        fill(&mut record["responseElements"], &answered);
+        fill(&mut record["s3"]["bucket"]["ownerIdentity"], &who);
         let bucket = text(&record["s3"]["bucket"]["name"]);
         let object = &mut record["s3"]["object"];
         let (Some(bucket), Some(encoded)) = (bucket, text(&object["key"])) else { return Ok(()) };
@@ -87,6 +94,12 @@ impl Notifications {
     }
 }
 
+fn fill(gap: &mut Value, with: &Value) {
+    if gap.is_null() {
+        *gap = with.clone();
+    }
+}
+
 /// A key as notifications carry it: form-encoded.
 fn decoded(key: &str) -> String {
     percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
@@ -94,11 +107,9 @@ fn decoded(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-    use serde_json::json;
-
     use super::*;
     use crate::moto::Moto;
+    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
     #[test]
     fn decodes_forms() {
@@ -141,6 +152,8 @@ mod tests {
         assert_eq!(objects[1]["versionId"], json!(ids[1]));
         assert_eq!(objects[2], objects[0]);
         assert_eq!(objects[0]["key"], json!("a/+b"));
+        let again: Value = serde_json::from_str(&notifications.completed["first"]).expect("JSON");
+        assert!(again["Records"][0]["userIdentity"]["principalId"].is_string());
         let sequencer = |object: &Value| object["sequencer"].as_str().map(str::to_owned);
         assert!(sequencer(&objects[0]) < sequencer(&objects[1]));
         let test_event = r#"{"Event":"s3:TestEvent"}"#;

@@ -26,6 +26,8 @@ pub const DEFINITIONS_DIR: &str = "/mnt/definitions";
 pub const FUNCTION_NAME: &str = "s3-virusscan-scanner";
 
 const EMULATOR: &str = "/usr/local/bin/aws-lambda-rie";
+/// Where Amazon Linux 2023 has its certificate authorities.
+const CA_BUNDLE: &str = "/etc/pki/tls/certs/ca-bundle.crt";
 /// Of the x86-64 psABI for glibc.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// The search path that Lambda gives to the programs of `provided.al2023`.
@@ -238,6 +240,12 @@ fn command(
     confinement::mount(&mut command, &emulator, EMULATOR);
     if let Some(definitions) = &options.definitions {
         confinement::mount(&mut command, definitions, DEFINITIONS_DIR);
+    }
+    // The runtime has certificate authorities of its own, and the SDK does not start without. The
+    // layer's, brought for freshclam, do as well and are the same on every host.
+    let authorities = layer.join("clamav/etc/ca-bundle.crt");
+    if authorities.is_file() {
+        confinement::mount(&mut command, &authorities, CA_BUNDLE);
     }
     for library in libraries(&bootstrap)? {
         confinement::mount(&mut command, &library, &library);

@@ -11,7 +11,15 @@ use tokio::signal::unix::{SignalKind, signal};
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+#[expect(clippy::print_stderr, reason = "a program for people, with no records on its streams")]
+async fn main() -> ExitCode {
+    show().await.unwrap_or_else(|error| {
+        eprintln!("demo: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn show() -> anyhow::Result<ExitCode> {
     let definitions = std::env::var_os("DEMO_DEFINITIONS_DIR").map(PathBuf::from);
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
