@@ -2,14 +2,19 @@
 //! the real part does by a shared suite (`tests/contract`).
 
 pub mod artefacts;
+pub mod bridge;
 mod confinement;
 pub mod definitions;
+pub mod demo;
 pub mod empty_root;
 pub mod fake_clamd;
 pub mod fake_s3;
 pub mod fake_sns;
+pub mod findings;
 pub mod logs;
 pub mod moto;
+pub mod notifications;
 pub mod processes;
 pub mod samples;
 pub mod sandbox;
+pub mod world;

@@ -26,6 +26,8 @@ pub const DEFINITIONS_DIR: &str = "/mnt/definitions";
 pub const FUNCTION_NAME: &str = "s3-virusscan-scanner";
 
 const EMULATOR: &str = "/usr/local/bin/aws-lambda-rie";
+/// Where Amazon Linux 2023 has its certificate authorities.
+const CA_BUNDLE: &str = "/etc/pki/tls/certs/ca-bundle.crt";
 /// Of the x86-64 psABI for glibc.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// The search path that Lambda gives to the programs of `provided.al2023`.
@@ -35,12 +37,13 @@ const LIBRARY_PATH: &str =
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What to run and how. [`SandboxOptions::new`] gives what the template deploys.
+/// What to run and how. The default is the packaged function with the built layer, without
+/// definitions.
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
     /// A folder that everybody may read, mounted read-only at [`DEFINITIONS_DIR`]. What is put
-    /// into it later is seen by the function.
-    pub definitions: PathBuf,
+    /// into it later is seen by the function. `None` mounts nothing.
+    pub definitions: Option<PathBuf>,
     /// The function's environment, beside what Lambda itself sets.
     pub env: BTreeMap<String, String>,
     /// The size of `/tmp`; Lambda gives 512 MiB to 10 GiB.
@@ -55,12 +58,10 @@ pub struct SandboxOptions {
     pub layer: Option<PathBuf>,
 }
 
-impl SandboxOptions {
-    /// The packaged function with the built layer, these definitions and `/tmp` of 1 GiB.
-    #[must_use]
-    pub fn new(definitions: impl Into<PathBuf>) -> Self {
+impl Default for SandboxOptions {
+    fn default() -> Self {
         Self {
-            definitions: definitions.into(),
+            definitions: None,
             env: BTreeMap::new(),
             tmp_bytes: 1 << 30,
             timeout: Duration::from_secs(300),
@@ -237,7 +238,15 @@ fn command(
     confinement::mount(&mut command, &layer, "/opt");
     confinement::mount(&mut command, &bootstrap, "/var/task/bootstrap");
     confinement::mount(&mut command, &emulator, EMULATOR);
-    confinement::mount(&mut command, &options.definitions, DEFINITIONS_DIR);
+    if let Some(definitions) = &options.definitions {
+        confinement::mount(&mut command, definitions, DEFINITIONS_DIR);
+    }
+    // The runtime has certificate authorities of its own, and the SDK does not start without. The
+    // layer's, brought for freshclam, do as well and are the same on every host.
+    let authorities = layer.join("clamav/etc/ca-bundle.crt");
+    if authorities.is_file() {
+        confinement::mount(&mut command, &authorities, CA_BUNDLE);
+    }
     for library in libraries(&bootstrap)? {
         confinement::mount(&mut command, &library, &library);
     }

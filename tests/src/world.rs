@@ -1,0 +1,344 @@
+//! Everything at once: buckets that notify a queue, a bridge from the queue to the packaged
+//! function, the findings topic, and a subscriber that keeps what it gets.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration,
+    VersioningConfiguration,
+};
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::bridge::{Bridge, Queue};
+use crate::definitions;
+use crate::findings::{Finding, Findings};
+use crate::moto::{Moto, REGION};
+use crate::notifications::Notifications;
+use crate::sandbox::{DEFINITIONS_DIR, Sandbox, SandboxOptions};
+
+/// A bucket that keeps one version of each key.
+pub const UPLOADS: &str = "uploads";
+/// A bucket that keeps every version.
+pub const VERSIONED_UPLOADS: &str = "versioned-uploads";
+/// The version of the definitions that a world writes for itself.
+pub const TEST_DEFINITIONS_VERSION: u32 = 27_000;
+
+/// How a world differs from the deployed stack.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// The function. Without a folder of definitions it gets test definitions, built now.
+    pub sandbox: SandboxOptions,
+    /// How long a failed message stays out of sight. Whole seconds; at least 1.
+    pub visibility: Duration,
+    /// Messages in one invocation, 1 to 10.
+    pub batch_size: i32,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self {
+            sandbox: SandboxOptions::default(),
+            visibility: Duration::from_secs(360),
+            batch_size: 10,
+        }
+    }
+}
+
+/// The running world. All of it ends, and its files go, when it is dropped.
+#[derive(Debug)]
+pub struct World {
+    // Fields are dropped in this order: first who asks, then who answers.
+    bridge: Bridge,
+    findings: Findings,
+    sandbox: Arc<Sandbox>,
+    moto: Moto,
+    options: WorldOptions,
+    notifications: Arc<tokio::sync::Mutex<Notifications>>,
+    scan_queue: Queue,
+    dead_letters: Queue,
+    topic_arn: String,
+    definitions: TempDir,
+}
+
+impl World {
+    /// Starts everything. S3 tells the queue of each bucket that it is connected, so the
+    /// function's first invocation, with its cold start, is one with `s3:TestEvent`.
+    ///
+    /// # Errors
+    ///
+    /// A part is not built or not installed (the message says what to run) or does not start.
+    pub async fn start(mut options: WorldOptions) -> anyhow::Result<Self> {
+        let definitions = test_definitions()?;
+        let folder =
+            options.sandbox.definitions.get_or_insert_with(|| definitions.path().to_owned());
+        readable_by_everybody(folder)?;
+        let moto = Moto::start().await?;
+        let dead_letters = queue(&moto, "ScanQueueDLQ", &[]).await?;
+        let scan_queue = scan_queue(&moto, &dead_letters, options.visibility).await?;
+        let (topic_arn, inbox) = topic(&moto).await?;
+        let sandbox = Sandbox::start(with_env(&options.sandbox, &moto, &topic_arn)).await?;
+        let sandbox = Arc::new(sandbox);
+        let findings = Findings::collect(moto.sqs(), inbox.url);
+        let notifications = Arc::new(tokio::sync::Mutex::new(Notifications::new(moto.s3())));
+        let bridge = Bridge::start(
+            moto.sqs(),
+            scan_queue.clone(),
+            options.batch_size,
+            Arc::clone(&sandbox),
+            Arc::clone(&notifications),
+        );
+        let world = Self {
+            bridge,
+            findings,
+            sandbox,
+            moto,
+            options,
+            notifications,
+            scan_queue,
+            dead_letters,
+            topic_arn,
+            definitions,
+        };
+        world.bucket(UPLOADS, false).await?;
+        world.bucket(VERSIONED_UPLOADS, true).await?;
+        Ok(world)
+    }
+
+    /// The server that plays S3, SNS and SQS.
+    #[must_use]
+    pub fn moto(&self) -> &Moto {
+        &self.moto
+    }
+
+    /// The function.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// What takes messages to the function.
+    #[must_use]
+    pub fn bridge(&self) -> &Bridge {
+        &self.bridge
+    }
+
+    /// Every finding so far.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// The queue that the buckets notify.
+    #[must_use]
+    pub fn scan_queue(&self) -> &Queue {
+        &self.scan_queue
+    }
+
+    /// Where a message goes that failed three times.
+    #[must_use]
+    pub fn dead_letters(&self) -> &Queue {
+        &self.dead_letters
+    }
+
+    /// The topic that the function publishes to.
+    #[must_use]
+    pub fn topic_arn(&self) -> &str {
+        &self.topic_arn
+    }
+
+    /// The folder of the test definitions, for [`definitions::write`]. It is not in use when the
+    /// options named another one.
+    #[must_use]
+    pub fn definitions(&self) -> &Path {
+        self.definitions.path()
+    }
+
+    /// Ends the sandbox and starts another one with changed options. Messages wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::start`].
+    pub async fn replace_sandbox(
+        &mut self,
+        change: impl FnOnce(&mut SandboxOptions),
+    ) -> anyhow::Result<()> {
+        change(&mut self.options.sandbox);
+        let options = with_env(&self.options.sandbox, &self.moto, &self.topic_arn);
+        let next = Arc::new(Sandbox::start(options).await?);
+        let bridge = Bridge::start(
+            self.moto.sqs(),
+            self.scan_queue.clone(),
+            self.options.batch_size,
+            Arc::clone(&next),
+            Arc::clone(&self.notifications),
+        );
+        std::mem::replace(&mut self.bridge, bridge).stop().await?;
+        self.sandbox = next;
+        Ok(())
+    }
+
+    /// Uploads by a plain `PutObject` and gives the version, on the bucket that has them.
+    ///
+    /// # Errors
+    ///
+    /// The server refused.
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: impl Into<Vec<u8>>,
+    ) -> anyhow::Result<Option<String>> {
+        let request = self.moto.s3().put_object().bucket(bucket).key(key);
+        let put = request.body(bytes.into().into()).send().await;
+        Ok(put.with_context(|| format!("uploading {key:?} to {bucket}"))?.version_id)
+    }
+
+    /// The next finding for this key: each is given once, in the order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// None comes within `deadline`; the message carries the function's last lines.
+    pub async fn finding_for(&self, key: &str, deadline: Duration) -> anyhow::Result<Finding> {
+        let finding = self.findings.next(|finding| finding.key() == Some(key), deadline).await;
+        finding.with_context(|| {
+            let bridge = self.bridge.failure().map(|why| format!("; the bridge failed: {why}"));
+            let bridge = bridge.unwrap_or_default();
+            let wrote = self.sandbox.logs().tail(30);
+            format!("waiting for {key:?}{bridge}; the function wrote:\n{wrote}")
+        })
+    }
+
+    /// The tags of an object, or of one version of it.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist.
+    pub async fn tags(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let request = self.moto.s3().get_object_tagging().bucket(bucket).key(key);
+        let tagging = request.set_version_id(version.map(str::to_owned)).send().await;
+        let tagging =
+            tagging.with_context(|| format!("reading the tags of {key:?} in {bucket}"))?;
+        Ok(tagging.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())
+    }
+
+    async fn bucket(&self, name: &str, versioned: bool) -> anyhow::Result<()> {
+        let s3 = self.moto.s3();
+        let making = || format!("making the bucket {name}");
+        s3.create_bucket().bucket(name).send().await.with_context(making)?;
+        if versioned {
+            let enabled =
+                VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            let request = s3.put_bucket_versioning().bucket(name);
+            request.versioning_configuration(enabled).send().await.with_context(making)?;
+        }
+        let to_queue = QueueConfiguration::builder()
+            .queue_arn(&self.scan_queue.arn)
+            .events(Event::from("s3:ObjectCreated:*"))
+            .build()
+            .context("composing a notification")?;
+        let configuration = NotificationConfiguration::builder().queue_configurations(to_queue);
+        let request = s3.put_bucket_notification_configuration().bucket(name);
+        let request = request.notification_configuration(configuration.build());
+        request.send().await.with_context(making)?;
+        Ok(())
+    }
+}
+
+fn test_definitions() -> anyhow::Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("s3-virusscan-definitions-")
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .context("making a folder for definitions")?;
+    definitions::write(folder.path(), TEST_DEFINITIONS_VERSION, jiff::Timestamp::now())?;
+    Ok(folder)
+}
+
+/// The sandbox is another user, so the folder must be open to everybody all the way down.
+fn readable_by_everybody(folder: &Path) -> anyhow::Result<()> {
+    let folder = folder.canonicalize();
+    let folder: PathBuf = folder.context("finding the folder of definitions")?;
+    for part in folder.ancestors() {
+        let mode = part.metadata().with_context(|| format!("looking at {}", part.display()))?;
+        anyhow::ensure!(
+            mode.permissions().mode() & 0o001 != 0,
+            "the sandbox runs as nobody and cannot enter {}; put the definitions where everybody \
+             may read them",
+            part.display()
+        );
+    }
+    Ok(())
+}
+
+fn with_env(options: &SandboxOptions, moto: &Moto, topic_arn: &str) -> SandboxOptions {
+    let mut options = options.clone();
+    let defaults = [
+        ("FINDINGS_TOPIC_ARN", topic_arn),
+        ("DEFINITIONS_DIR", DEFINITIONS_DIR),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_SESSION_TOKEN", "test"),
+        ("AWS_ENDPOINT_URL", moto.endpoint()),
+    ];
+    for (name, value) in defaults {
+        options.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    options
+}
+
+async fn queue(
+    moto: &Moto,
+    name: &str,
+    attributes: &[(QueueAttributeName, String)],
+) -> anyhow::Result<Queue> {
+    let sqs = moto.sqs();
+    let mut request = sqs.create_queue().queue_name(name);
+    for (name, value) in attributes {
+        request = request.attributes(name.clone(), value);
+    }
+    let made = request.send().await.with_context(|| format!("making the queue {name}"))?;
+    let url = made.queue_url.context("a queue without a URL")?;
+    let request = sqs.get_queue_attributes().queue_url(&url);
+    let asked = request.attribute_names(QueueAttributeName::QueueArn).send().await;
+    let attributes = asked.context("asking a queue for its ARN")?.attributes.unwrap_or_default();
+    let arn = attributes.get(&QueueAttributeName::QueueArn).context("a queue without an ARN")?;
+    Ok(Queue { url, arn: arn.clone() })
+}
+
+async fn scan_queue(
+    moto: &Moto,
+    dead_letters: &Queue,
+    visibility: Duration,
+) -> anyhow::Result<Queue> {
+    let redrive = json!({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": 3});
+    let attributes = [
+        (QueueAttributeName::RedrivePolicy, redrive.to_string()),
+        (QueueAttributeName::VisibilityTimeout, visibility.as_secs().to_string()),
+    ];
+    queue(moto, "ScanQueue", &attributes).await
+}
+
+/// The topic, and a queue that is subscribed to it.
+async fn topic(moto: &Moto) -> anyhow::Result<(String, Queue)> {
+    let sns = moto.sns();
+    let made = sns.create_topic().name("FindingsTopic").send().await.context("making a topic")?;
+    let arn = made.topic_arn.context("a topic without an ARN")?;
+    let inbox = queue(moto, "FindingsSubscriber", &[]).await?;
+    let request = sns.subscribe().topic_arn(&arn).protocol("sqs").endpoint(&inbox.arn);
+    request.send().await.context("subscribing a queue to the topic")?;
+    Ok((arn, inbox))
+}
