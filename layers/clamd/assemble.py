@@ -88,10 +88,12 @@ def copy_elf_files(packages, clamav, triplet):
                   clamav / "lib" / os.path.basename(loader), 0o755)
 
     # iconv's converters: without them HTML in UTF-32 is passed unread. The cache is left out,
-    # because glibc ignores it when GCONV_PATH is set.
+    # because glibc ignores it when GCONV_PATH is set. So are the mainframes' EBCDIC sets: no
+    # browser reads them (https://encoding.spec.whatwg.org/#names-and-labels), and on arm64 every
+    # one of them takes 64 KiB.
     gconv, libc = f"usr/lib/{triplet}/gconv", packages.roots["libc6"]
     for file in sorted((libc / gconv).rglob("*")):
-        if file.is_file() and file.name != "gconv-modules.cache":
+        if file.is_file() and file.name != "gconv-modules.cache" and not file.name.startswith("EBCDIC"):
             to = clamav / "lib" / "gconv" / file.relative_to(libc / gconv)
             packages.take(str(file.relative_to(libc)), to)
             if file.suffix == ".so":

@@ -194,6 +194,15 @@ fn what_is_not_understood_is_an_error_that_says_what_was_seen() {
 }
 
 #[test]
+fn a_record_shortened_to_what_a_scan_needs_is_enough() {
+    let record = json!({"eventName": "ObjectCreated:Put",
+                        "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}});
+    let object = only(direct(json!({"Records": [record]}))).unwrap();
+    assert_eq!((object.bucket.as_str(), object.key.as_str()), ("b", "k"));
+    assert_eq!((object.version_id, object.etag, object.size), (None, None, None));
+}
+
+#[test]
 fn malformed_records_are_errors() {
     let mut no_bucket = s3_record("ObjectCreated:Put", "k");
     no_bucket["s3"]["bucket"] = json!({});
@@ -203,7 +212,8 @@ fn malformed_records_are_errors() {
     number["s3"]["object"]["key"] = json!(5);
     let mut no_name = s3_record("ObjectCreated:Put", "k");
     no_name.as_object_mut().unwrap().remove("eventName");
-    for record in [no_bucket, no_key, number, no_name] {
+    let no_message = json!({"EventSource": "aws:sns", "Sns": {"Message": 5}});
+    for record in [no_bucket, no_key, number, no_name, no_message] {
         let error = only(direct(json!({"Records": [record.clone()]}))).unwrap_err();
         assert_eq!(error.code(), "event-malformed", "{record}: {error:?}");
     }

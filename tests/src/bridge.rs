@@ -61,14 +61,14 @@ impl Bridge {
         sandbox: Arc<Sandbox>,
         notifications: Arc<tokio::sync::Mutex<Notifications>>,
     ) -> Self {
-        let (stop, mut stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let (delivered, deliveries) = watch::channel(Vec::new());
         let failure = Arc::new(Mutex::new(None));
         let mapping = Mapping { sqs, queue, batch_size, sandbox, notifications, delivered };
         let task = tokio::spawn({
             let failure = Arc::clone(&failure);
             async move {
-                if let Err(error) = mapping.run(&mut stopped).await {
+                if let Err(error) = mapping.run(&stopped).await {
                     *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
             }
@@ -105,12 +105,12 @@ impl Bridge {
         all.into_iter().find(|delivery| predicate(delivery)).context("the delivery just found")
     }
 
-    /// Ends after the batch in hand. What is in the queue stays there.
+    /// Ends after the batch in hand, or the wait for one. What is in the queue stays there.
     ///
     /// # Errors
     ///
     /// The mapping had failed before.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         (&mut self.task).await.context("ending the bridge")?;
         match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -143,12 +143,10 @@ struct Mapping {
 }
 
 impl Mapping {
-    async fn run(&self, stopped: &mut watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn run(&self, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
         while !*stopped.borrow() {
-            let batch = tokio::select! {
-                batch = self.receive() => batch?,
-                _ = stopped.changed() => break,
-            };
+            // Never cut short: the server would hand messages to nobody, and hide them meanwhile.
+            let batch = self.receive().await?;
             if !batch.is_empty() {
                 self.deliver(batch).await?;
             }

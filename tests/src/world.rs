@@ -171,16 +171,16 @@ impl World {
     ) -> anyhow::Result<()> {
         change(&mut self.options.sandbox);
         let options = with_env(&self.options.sandbox, &self.moto, &self.topic_arn);
-        let next = Arc::new(Sandbox::start(options).await?);
-        let bridge = Bridge::start(
+        let sandbox = Arc::new(Sandbox::start(options).await?);
+        self.bridge.stop().await?;
+        self.bridge = Bridge::start(
             self.moto.sqs(),
             self.scan_queue.clone(),
             self.options.batch_size,
-            Arc::clone(&next),
+            Arc::clone(&sandbox),
             Arc::clone(&self.notifications),
         );
-        std::mem::replace(&mut self.bridge, bridge).stop().await?;
-        self.sandbox = next;
+        self.sandbox = sandbox;
         Ok(())
     }
 
