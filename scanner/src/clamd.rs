@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::reply::{self, ReplyError};
 use conf::Limits;
+use confine::Confined;
 
 /// How often a starting clamd is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_millis(10);
@@ -121,11 +122,15 @@ pub struct Clamd {
     /// One permit for each scan at a time.
     permits: Semaphore,
     running: tokio::sync::Mutex<Option<Running>>,
+    /// Whether it is under the system call filter; what the platform allowed once it allows again.
+    filtered: bool,
 }
 
 #[derive(Debug)]
 struct Running {
     child: Child,
+    /// Whether it is under the system call filter.
+    filtered: bool,
     log: Arc<Mutex<VecDeque<String>>>,
     /// Its version, once it has proven that it finds something.
     engine: Option<String>,
@@ -146,8 +151,15 @@ impl Clamd {
             paths,
             limits,
             permits: Semaphore::new(limits.scans as usize),
+            filtered: running.filtered,
             running: tokio::sync::Mutex::new(Some(running)),
         })
+    }
+
+    /// Whether it is under the system call filter (see [`confine`]).
+    #[must_use]
+    pub fn filtered(&self) -> bool {
+        self.filtered
     }
 
     /// What it can take.
@@ -258,7 +270,7 @@ impl Running {
             ("GCONV_PATH", lib.join("gconv").display().to_string()),
             ("OPENSSL_CONF", "/dev/null".to_owned()),
         ];
-        let mut child = confine::spawn(command, &environment)
+        let Confined { mut child, filtered } = confine::spawn(command, &environment)
             .map_err(|source| ClamdError::Spawn { program, source })?;
 
         let log = Arc::new(Mutex::new(VecDeque::new()));
@@ -268,7 +280,7 @@ impl Running {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(follow(stderr, Arc::clone(&log)));
         }
-        Ok(Self { child, log, engine: None })
+        Ok(Self { child, filtered, log, engine: None })
     }
 
     /// Asks the process and its socket: a killed clamd refuses connections for a while before it

@@ -81,6 +81,7 @@ impl Handler {
             request_id: event.context.request_id,
             cold_start: self.cold.swap(false, Ordering::Relaxed),
             definitions: self.app.definitions.clone(),
+            confined: self.app.shielded && self.app.clamd.filtered(),
         };
         match event::parse(event.payload) {
             Trigger::Queue(messages) => {

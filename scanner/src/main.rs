@@ -40,7 +40,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         .init();
     level?;
     let config = Config::read(environment)?;
-    confine::shield_this_process()?;
+    let shielded = confine::shield_this_process();
 
     let definitions = definitions::newest(&config.definitions_dir)?;
     let paths = Paths {
@@ -63,7 +63,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
             "ready"
         );
     }
-    let handler = Handler::new(App { config, s3, sns, clamd, definitions }, to_stdout);
+    let handler = Handler::new(App { config, s3, sns, clamd, definitions, shielded }, to_stdout);
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
 }
 

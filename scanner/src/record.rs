@@ -190,6 +190,8 @@ pub struct Context {
     pub cold_start: bool,
     /// The definitions that judge.
     pub definitions: Definitions,
+    /// Whether the platform let clamd be confined as far as we ask.
+    pub confined: bool,
 }
 
 /// The line for stdout: one JSON object with the EMF header.
@@ -215,6 +217,7 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
         "request_id": context.request_id,
         "cold_start": context.cold_start,
         "definitions": context.definitions,
+        "confined": context.confined,
     });
     if let (Value::Object(line), Ok(Value::Object(fields))) =
         (&mut line, serde_json::to_value(record))
@@ -235,6 +238,7 @@ mod tests {
             request_id: "r".into(),
             cold_start: true,
             definitions: Definitions { version: 1, built: "2026-01-01T00:00:00Z".into() },
+            confined: true,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct App {
     pub clamd: Clamd,
     /// What it looks for.
     pub definitions: Definitions,
+    /// Whether clamd cannot read this process.
+    pub shielded: bool,
 }
 
 /// Scans `object`, acts on the verdict and publishes it, and notes in `record` what happened.

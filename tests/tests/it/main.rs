@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod clamd_faults;
+mod confinement;
 mod faults;
 mod overwrites;
 mod support;

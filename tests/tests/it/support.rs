@@ -81,7 +81,8 @@ pub(crate) fn world_on(clamav_dir: &Path, change: impl FnOnce(&mut Config)) -> W
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let sns = FakeSns::new();
     let definitions = scanner::definitions::newest(&config.definitions_dir).unwrap();
-    let app = App { config, s3: s3.client(), sns: sns.client(), clamd, definitions };
+    let app =
+        App { config, s3: s3.client(), sns: sns.client(), clamd, definitions, shielded: true };
     let records = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&records);
     let handler = Handler::new(app, move |line| {
