@@ -2,38 +2,20 @@
 
 pub mod conf;
 pub mod confine;
+mod process;
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::process::ExitStatus;
 
 use bytes::Bytes;
-use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
 use futures_util::Stream;
 use notifier_common::Verdict;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::reply::{self, ReplyError};
+use crate::reply::ReplyError;
 use conf::Limits;
-use confine::Confined;
-
-/// How often a starting clamd is asked whether it is there.
-const PING_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
-const CHUNK: usize = 64 << 10;
-
-/// clamd's last words that an error quotes.
-const LOG_LINES: usize = 20;
-
-/// The name by which the layer carries its own dynamic loader.
-const LOADER: &str =
-    if cfg!(target_arch = "aarch64") { "ld-linux-aarch64.so.1" } else { "ld-linux-x86-64.so.2" };
+use process::Running;
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -121,19 +103,9 @@ pub struct Clamd {
     limits: Limits,
     /// One permit for each scan at a time.
     permits: Semaphore,
-    running: tokio::sync::Mutex<Option<Running>>,
+    running: Mutex<Option<Running>>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
-}
-
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    /// Whether it is under the system call filter.
-    filtered: bool,
-    log: Arc<Mutex<VecDeque<String>>>,
-    /// Its version, once it has proven that it finds something.
-    engine: Option<String>,
 }
 
 impl Clamd {
@@ -152,7 +124,7 @@ impl Clamd {
             limits,
             permits: Semaphore::new(limits.scans as usize),
             filtered: running.filtered,
-            running: tokio::sync::Mutex::new(Some(running)),
+            running: Mutex::new(Some(running)),
         })
     }
 
@@ -219,7 +191,7 @@ impl Clamd {
     where
         S: Stream<Item = io::Result<Bytes>>,
     {
-        scan(&self.socket(), stream).await
+        process::scan(&self.socket(), stream).await
     }
 
     /// Ends clamd at once, so that the next [`Clamd::ready`] starts a new one: the only way to stop
@@ -233,87 +205,9 @@ impl Clamd {
     }
 }
 
-/// Kills clamd and waits until it is gone, and with it its hold on temporary files.
 async fn end(slot: &mut Option<Running>) {
-    if let Some(mut running) = slot.take()
-        && let Err(error) = running.child.kill().await
-    {
-        tracing::warn!(%error, "cannot kill clamd");
-    }
-}
-
-impl Running {
-    fn spawn(paths: &Paths, limits: &Limits) -> Result<Self, ClamdError> {
-        let work_dir = &paths.work_dir;
-        let conf = work_dir.join("clamd.conf");
-        std::fs::write(&conf, conf::render(limits, &paths.definitions_dir, work_dir))
-            .map_err(|source| ClamdError::WorkDir { path: conf.clone(), source })?;
-
-        let lib = paths.clamav_dir.join("lib");
-        let program = paths.clamav_dir.join("bin/clamd");
-        let mut command = Command::new(lib.join(LOADER));
-        command
-            .arg("--library-path")
-            .arg(&lib)
-            .arg(&program)
-            .arg("--config-file")
-            .arg(&conf)
-            .current_dir(work_dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let environment = [
-            // libclamav looks for its RAR module along this path; without it RAR is silently OK.
-            ("LD_LIBRARY_PATH", lib.display().to_string()),
-            // Without the conversion modules HTML in UTF-32 passes unread.
-            ("GCONV_PATH", lib.join("gconv").display().to_string()),
-            ("OPENSSL_CONF", "/dev/null".to_owned()),
-        ];
-        let Confined { mut child, filtered } = confine::spawn(command, &environment)
-            .map_err(|source| ClamdError::Spawn { program, source })?;
-
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(follow(stdout, Arc::clone(&log)));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(follow(stderr, Arc::clone(&log)));
-        }
-        Ok(Self { child, filtered, log, engine: None })
-    }
-
-    /// Asks the process and its socket: a killed clamd refuses connections for a while before it
-    /// has ended. A ping takes about 0.05 ms.
-    async fn alive(&mut self, socket: &Path) -> bool {
-        matches!(self.child.try_wait(), Ok(None)) && answers(socket).await
-    }
-
-    /// Waits for the first PONG, then sends EICAR the way that objects go. Gives the version.
-    async fn prove(&mut self, socket: &Path) -> Result<String, ClamdError> {
-        let mut interval = tokio::time::interval(PING_INTERVAL);
-        loop {
-            interval.tick().await;
-            // Not there yet is no error; a process that ended is.
-            if answers(socket).await {
-                break;
-            }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(ClamdError::Died { status, log: self.last_words() });
-            }
-        }
-        let canary = futures_util::stream::iter([Ok(Bytes::from(eicar()))]);
-        match scan(socket, canary).await? {
-            Verdict::Infected { .. } => {}
-            other => return Err(ClamdError::Canary { answer: format!("{other:?}") }),
-        }
-        let version = get_version(connection(socket)).await.map_err(ClamdError::Connection)?;
-        Ok(engine_version(&version))
-    }
-
-    fn last_words(&self) -> String {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    if let Some(running) = slot.take() {
+        running.end().await;
     }
 }
 
@@ -324,29 +218,6 @@ pub fn eicar() -> String {
     let head = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$";
     let tail = "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
     format!("{head}EICAR-{tail}")
-}
-
-fn connection(socket: &Path) -> Socket<&Path> {
-    Socket { socket_path: socket }
-}
-
-async fn answers(socket: &Path) -> bool {
-    ping(connection(socket)).await.is_ok_and(|answer| answer.starts_with(b"PONG"))
-}
-
-async fn scan<S>(socket: &Path, stream: S) -> Result<Verdict, ClamdError>
-where
-    S: Stream<Item = io::Result<Bytes>>,
-{
-    let reply = scan_stream(stream, connection(socket), Some(CHUNK)).await;
-    Ok(reply::parse(&reply.map_err(ClamdError::Connection)?)?)
-}
-
-/// `ClamAV 1.4.6/28129/Sun Sep 20 06:26:26 2026` → `1.4.6`.
-fn engine_version(reply: &[u8]) -> String {
-    let text = String::from_utf8_lossy(reply);
-    let version = text.trim_start_matches("ClamAV ").split(['/', '\0', '\n']).next();
-    version.unwrap_or_default().to_owned()
 }
 
 /// Empties the work folder, which may hold the temporary files of a clamd that died.
@@ -367,19 +238,6 @@ fn free_bytes(dir: &Path) -> Result<u64, ClamdError> {
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
-/// Passes clamd's words on to our log and keeps the last of them.
-async fn follow(output: impl AsyncRead + Unpin, log: Arc<Mutex<VecDeque<String>>>) {
-    let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        tracing::debug!(clamd = line);
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() == LOG_LINES {
-            log.pop_front();
-        }
-        log.push_back(line);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,12 +245,5 @@ mod tests {
     #[test]
     fn eicar_is_the_68_bytes_that_it_must_be() {
         assert_eq!(eicar().len(), 68);
-    }
-
-    #[test]
-    fn the_engine_version_is_the_part_before_the_database() {
-        let reply = b"ClamAV 1.4.6/28129/Sun Sep 20 06:26:26 2026\0";
-        assert_eq!(engine_version(reply), "1.4.6");
-        assert_eq!(engine_version(b"ClamAV 1.4.6\0"), "1.4.6");
     }
 }

@@ -16,6 +16,9 @@ const MAX_SCANS: u32 = 6;
 /// Room in `/tmp` that no scan is given, in bytes: a full `/tmp` makes clamd answer "OK" unlooked.
 const RESERVE: u64 = 64 << 20;
 
+/// The least that clamd is told, in bytes.
+const FLOOR: u64 = 4096;
+
 /// What one function of a given size can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -45,7 +48,9 @@ impl Limits {
 /// The text of `clamd.conf` (clamd.conf(5)).
 #[must_use]
 pub fn render(limits: &Limits, definitions_dir: &Path, work_dir: &Path) -> String {
-    let Limits { scans, object, scan } = limits;
+    let scans = limits.scans;
+    // 0 would mean "no limit". Where there is no room, no object gets as far as this anyway.
+    let (object, scan) = (limits.object.max(FLOOR), limits.scan.max(FLOOR));
     let definitions = definitions_dir.display();
     let work = work_dir.display();
     // One thread more than scans: a ping must be answered while all scans run.
@@ -127,6 +132,14 @@ mod tests {
                 assert!(all <= temporary.saturating_sub(RESERVE), "{limits:?}");
                 assert!(limits.object <= limits.scan / 2 && limits.object <= ENGINE_MAX);
             }
+        }
+    }
+
+    #[test]
+    fn no_room_is_never_written_as_no_limit() {
+        let text = render(&Limits::for_function(1769, 0), Path::new("/d"), Path::new("/w"));
+        for unlimited in ["StreamMaxLength 0", "MaxScanSize 0", "MaxFileSize 0"] {
+            assert!(!text.lines().any(|line| line == unlimited), "{unlimited}");
         }
     }
 

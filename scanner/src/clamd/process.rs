@@ -1,0 +1,176 @@
+//! The process itself: how it is started, what it says, and what is said to it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
+use futures_util::Stream;
+use notifier_common::Verdict;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use super::conf::{self, Limits};
+use super::confine::{self, Confined};
+use super::{ClamdError, Paths, eicar};
+use crate::reply;
+
+/// How often a starting clamd is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
+const CHUNK: usize = 64 << 10;
+
+/// clamd's last words that an error quotes.
+const LOG_LINES: usize = 20;
+
+/// The name by which the layer carries its own dynamic loader.
+const LOADER: &str =
+    if cfg!(target_arch = "aarch64") { "ld-linux-aarch64.so.1" } else { "ld-linux-x86-64.so.2" };
+
+/// One clamd. It ends with this value.
+#[derive(Debug)]
+pub(super) struct Running {
+    child: Child,
+    /// Whether it is under the system call filter.
+    pub(super) filtered: bool,
+    log: Arc<Mutex<VecDeque<String>>>,
+    /// Its version, once it has proven that it finds something.
+    pub(super) engine: Option<String>,
+}
+
+impl Running {
+    /// Writes the configuration and starts the process; it then loads its database.
+    pub(super) fn spawn(paths: &Paths, limits: &Limits) -> Result<Self, ClamdError> {
+        let work_dir = &paths.work_dir;
+        let conf = work_dir.join("clamd.conf");
+        std::fs::write(&conf, conf::render(limits, &paths.definitions_dir, work_dir))
+            .map_err(|source| ClamdError::WorkDir { path: conf.clone(), source })?;
+
+        let lib = paths.clamav_dir.join("lib");
+        let program = paths.clamav_dir.join("bin/clamd");
+        let mut command = Command::new(lib.join(LOADER));
+        command
+            .arg("--library-path")
+            .arg(&lib)
+            .arg(&program)
+            .arg("--config-file")
+            .arg(&conf)
+            .current_dir(work_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let environment = [
+            // libclamav looks for its RAR module along this path; without it RAR is silently OK.
+            ("LD_LIBRARY_PATH", lib.display().to_string()),
+            // Without the conversion modules HTML in UTF-32 passes unread.
+            ("GCONV_PATH", lib.join("gconv").display().to_string()),
+            ("OPENSSL_CONF", "/dev/null".to_owned()),
+        ];
+        let Confined { mut child, filtered } = confine::spawn(command, &environment)
+            .map_err(|source| ClamdError::Spawn { program, source })?;
+
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(follow(stdout, Arc::clone(&log)));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(follow(stderr, Arc::clone(&log)));
+        }
+        Ok(Self { child, filtered, log, engine: None })
+    }
+
+    /// Asks the process and its socket: a killed clamd refuses connections for a while before it
+    /// has ended. A ping takes about 0.05 ms.
+    pub(super) async fn alive(&mut self, socket: &Path) -> bool {
+        matches!(self.child.try_wait(), Ok(None)) && answers(socket).await
+    }
+
+    /// Waits for the first PONG, then sends EICAR the way that objects go. Gives the version.
+    pub(super) async fn prove(&mut self, socket: &Path) -> Result<String, ClamdError> {
+        let mut interval = tokio::time::interval(PING_INTERVAL);
+        loop {
+            interval.tick().await;
+            // Not there yet is no error; a process that ended is.
+            if answers(socket).await {
+                break;
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(ClamdError::Died { status, log: self.last_words() });
+            }
+        }
+        let canary = futures_util::stream::iter([Ok(Bytes::from(eicar()))]);
+        match scan(socket, canary).await? {
+            Verdict::Infected { .. } => {}
+            other => return Err(ClamdError::Canary { answer: format!("{other:?}") }),
+        }
+        let version = get_version(connection(socket)).await.map_err(ClamdError::Connection)?;
+        Ok(engine_version(&version))
+    }
+
+    fn last_words(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Kills it and waits until it is gone, and with it its hold on temporary files.
+    pub(super) async fn end(mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::warn!(%error, "cannot kill clamd");
+        }
+    }
+}
+
+fn connection(socket: &Path) -> Socket<&Path> {
+    Socket { socket_path: socket }
+}
+
+async fn answers(socket: &Path) -> bool {
+    ping(connection(socket)).await.is_ok_and(|answer| answer.starts_with(b"PONG"))
+}
+
+/// Streams bytes to the clamd behind `socket`; see [`super::Clamd::scan`].
+pub(super) async fn scan<S>(socket: &Path, stream: S) -> Result<Verdict, ClamdError>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    let reply = scan_stream(stream, connection(socket), Some(CHUNK)).await;
+    Ok(reply::parse(&reply.map_err(ClamdError::Connection)?)?)
+}
+
+/// `ClamAV 1.4.6/28129/Sun Sep 20 06:26:26 2026` → `1.4.6`.
+fn engine_version(reply: &[u8]) -> String {
+    let text = String::from_utf8_lossy(reply);
+    let version = text.trim_start_matches("ClamAV ").split(['/', '\0', '\n']).next();
+    version.unwrap_or_default().to_owned()
+}
+
+/// Passes clamd's words on to our log and keeps the last of them.
+async fn follow(output: impl AsyncRead + Unpin, log: Arc<Mutex<VecDeque<String>>>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        tracing::debug!(clamd = line);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LOG_LINES {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_version_is_the_part_before_the_database() {
+        let reply = b"ClamAV 1.4.6/28129/Sun Sep 20 06:26:26 2026\0";
+        assert_eq!(engine_version(reply), "1.4.6");
+        assert_eq!(engine_version(b"ClamAV 1.4.6\0"), "1.4.6");
+    }
+}
