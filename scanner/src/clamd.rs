@@ -181,9 +181,9 @@ impl Clamd {
         &self.permits
     }
 
-    /// Streams one object to clamd and waits for its answer. The caller holds a permit, has waited
-    /// for [`Clamd::ready`], and compares the bytes it sent with those it should have sent: a
-    /// stream that ends early without an error is scanned as if it were whole.
+    /// Streams one object to clamd and waits for its answer. The caller holds a permit and has
+    /// waited for [`Clamd::ready`]. A stream that ends early must end in an error, as
+    /// [`crate::object::Object::into_stream`] does: else what came is scanned as if it were whole.
     ///
     /// # Errors
     /// When the stream fails, the connection breaks, or the answer is no verdict.

@@ -14,14 +14,6 @@ pub enum ScanError {
     /// Having it looked at.
     #[error("cannot scan the object")]
     Clamd(#[from] ClamdError),
-    /// clamd took fewer bytes than there are; what it said is worth nothing.
-    #[error("clamd was given {sent} of {size} bytes")]
-    Short {
-        /// Bytes that were handed on.
-        sent: u64,
-        /// Bytes that there are.
-        size: u64,
-    },
     /// The invocation's time is over.
     #[error(
         "the invocation's time ended before the verdict; give the function more time or memory \
@@ -52,7 +44,6 @@ impl ScanError {
         match self {
             Self::Read(_) => "read",
             Self::Clamd(error) => error.code(),
-            Self::Short { .. } => "short",
             Self::Deadline => "deadline",
             Self::Tag(_) => "tag",
             Self::Delete(_) => "delete",
@@ -67,7 +58,7 @@ impl ScanError {
     pub fn retry(&self) -> bool {
         match self {
             Self::Read(error) => error.retry(),
-            Self::Clamd(_) | Self::Short { .. } | Self::Deadline | Self::Overwritten(_) => true,
+            Self::Clamd(_) | Self::Deadline | Self::Overwritten(_) => true,
             Self::Tag(error) | Self::Delete(error) | Self::Publish(error) => error.retry(),
             Self::Panic(_) => false,
         }

@@ -189,9 +189,6 @@ async fn look_inside(
             None => Err(ClamdError::Connection(source).into()),
         },
         Err(error) => Err(error.into()),
-        Ok(Verdict::Clean) if progress.bytes() != identity.size => {
-            Err(ScanError::Short { sent: progress.bytes(), size: identity.size })
-        }
         Ok(verdict) => Ok(Looked::At { identity, verdict }),
     }
 }

@@ -126,6 +126,31 @@ async fn a_clamd_that_never_answers_is_ended_with_the_invocations_time() {
 }
 
 #[tokio::test]
+async fn a_scan_whose_time_ended_does_not_go_on_inside_clamd() {
+    let scripted = scripted();
+    scripted.scan_with(Reply::Stall, SHORT).await;
+    assert_eq!(scripted.world.clamd_pids(), [] as [u32; 0]);
+}
+
+#[tokio::test]
+async fn the_second_try_waits_until_no_other_scan_runs() {
+    let scripted = scripted();
+    // Both objects are sent: one loses its clamd, the other keeps it busy until the time ends.
+    for reply in [Reply::Honest, Reply::HangUpAfter(20), Reply::Stall] {
+        scripted.clamd.next_stream(reply);
+    }
+    let s3 = &scripted.world.s3;
+    let objects =
+        [("a", s3.put(BUCKET, "a", samples::text())), ("b", s3.put(BUCKET, "b", samples::text()))];
+    let bodies = objects.map(|(key, stored)| s3_event(&[s3_record(BUCKET, key, &stored)]));
+    let answer = scripted.world.invoke_for(SHORT, queue(&bodies)).await.unwrap();
+    assert_eq!(failed(&answer).len(), 2);
+    for record in scripted.world.records() {
+        assert_eq!((&record["error"], &record["scans"]), (&json!("deadline"), &json!(1)));
+    }
+}
+
+#[tokio::test]
 async fn no_time_left_is_given_back_at_once() {
     let scripted = scripted();
     let stored = scripted.world.s3.put(BUCKET, "k", samples::text());

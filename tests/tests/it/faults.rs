@@ -64,6 +64,31 @@ async fn overwritten_between_break_and_resumption_is_not_a_mixture() {
 }
 
 #[tokio::test]
+async fn a_new_version_between_break_and_resumption_changes_nothing() {
+    let world = world();
+    let stored = world.s3.put(VERSIONED, "k", marked());
+    world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
+    world.s3.on(Operation::GetObject, "k").nth(2).before(|s3| {
+        s3.put(VERSIONED, "k", samples::text());
+    });
+    world.invoke(s3_event(&[s3_record(VERSIONED, "k", &stored)])).await.unwrap();
+    let version = stored.version_id.as_deref();
+    assert_eq!(world.tag(VERSIONED, "k", version).as_deref(), Some("infected"));
+    assert_eq!(world.tag(VERSIONED, "k", None), None);
+}
+
+#[tokio::test]
+async fn a_resumed_body_that_ends_early_without_an_error_is_resumed_once_more() {
+    let world = world();
+    let stored = world.s3.put(BUCKET, "k", marked());
+    world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
+    world.s3.on(Operation::GetObject, "k").nth(2).end_body_after_without_length(70_000);
+    world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.unwrap();
+    assert_eq!(world.finding().attributes["status"], "infected");
+    assert_eq!(world.record()["resumes"], 2);
+}
+
+#[tokio::test]
 async fn an_answer_without_a_length_is_an_error_because_its_end_cannot_be_told() {
     let world = world();
     let stored = world.s3.put(BUCKET, "k", marked());

@@ -136,13 +136,16 @@ impl World {
 
     /// Kills the clamd of this world, as running out of memory would.
     pub(crate) fn clamd_killer(&self) -> impl Fn() + Send + Sync + 'static {
-        let conf = self.work_dir().join("clamd.conf").display().to_string();
+        let work_dir = self.work_dir();
         move || {
-            let children = processes::children(std::process::id());
-            let mut clamds =
-                children.into_iter().filter(|&pid| processes::arguments(pid).contains(&conf));
-            processes::kill(clamds.next().expect("clamd runs")).unwrap();
+            let pids = clamds_in(&work_dir);
+            processes::kill(*pids.first().expect("clamd runs")).unwrap();
         }
+    }
+
+    /// The processes of this world's clamd.
+    pub(crate) fn clamd_pids(&self) -> Vec<u32> {
+        clamds_in(&self.work_dir())
     }
 
     /// clamd's own folder.
@@ -160,6 +163,14 @@ impl World {
         let stored = self.s3.put(bucket, key, body);
         self.invoke(s3_event(&[s3_record(bucket, key, &stored)])).await
     }
+}
+
+/// Our children that work in `work_dir`.
+fn clamds_in(work_dir: &Path) -> Vec<u32> {
+    let works_there = |pid: &u32| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == work_dir)
+    };
+    processes::children(std::process::id()).into_iter().filter(works_there).collect()
 }
 
 /// The event of S3 itself.
