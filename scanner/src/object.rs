@@ -321,3 +321,21 @@ fn is_rest(answer: &GetObjectOutput, at: u64, size: u64) -> bool {
 pub(crate) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_rest_of_the_same_object_is_the_rest() {
+        let answer = |range: Option<&str>| {
+            GetObjectOutput::builder().set_content_range(range.map(str::to_owned)).build()
+        };
+        assert!(is_rest(&answer(Some("bytes 5-99/100")), 5, 100));
+        for other in ["bytes 0-99/100", "bytes 5-98/100", "bytes 5-99/101", "bytes 5-99/*"] {
+            assert!(!is_rest(&answer(Some(other)), 5, 100), "{other}");
+        }
+        // A server that knows no ranges sends everything again.
+        assert!(!is_rest(&answer(None), 5, 100));
+    }
+}
