@@ -11,6 +11,7 @@ pub mod fake_clamd;
 pub mod fake_s3;
 pub mod fake_sns;
 pub mod findings;
+pub mod function;
 pub mod logs;
 pub mod moto;
 pub mod notifications;
