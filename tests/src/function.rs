@@ -1,7 +1,7 @@
 //! The packaged function in its sandbox on objects that take no memory: S3 makes them up while it
 //! sends them ([`Body::Repeat`]). Findings go to moto.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -13,6 +13,9 @@ use crate::world::{World, WorldOptions};
 /// The bucket that there is; it keeps versions.
 pub const BUCKET: &str = "generated";
 
+/// A cold start and two empty invocations.
+const TEST_EVENTS_DEADLINE: Duration = Duration::from_secs(60);
+
 /// The function's lines come through a pipe, behind its response.
 const LINE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -22,6 +25,8 @@ pub struct Function {
     s3: FakeS3,
     served: Served,
     world: World,
+    /// Whether nothing is in the queue any more.
+    quiet: bool,
 }
 
 impl Function {
@@ -36,7 +41,7 @@ impl Function {
         let mut sandbox = options;
         sandbox.env.extend(served.env());
         let world = World::start(WorldOptions { sandbox, ..WorldOptions::default() }).await?;
-        Ok(Self { s3, served, world })
+        Ok(Self { s3, served, world, quiet: false })
     }
 
     /// What it reads and tags.
@@ -68,6 +73,55 @@ impl Function {
         self.s3.put(BUCKET, key, body)
     }
 
+    /// Ends the sandbox and starts a fresh one with changed options, in which nothing runs before
+    /// the next invocation.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or S3's test events were never delivered to the sandbox before it.
+    pub async fn restart(
+        &mut self,
+        change: impl FnOnce(&mut SandboxOptions),
+    ) -> anyhow::Result<()> {
+        if !self.quiet {
+            let quiet = tokio::time::timeout(TEST_EVENTS_DEADLINE, self.test_events()).await;
+            quiet.context("waiting for the delivery of S3's test events")?;
+            self.quiet = true;
+        }
+        self.world.replace_sandbox(change).await
+    }
+
+    /// Invokes the function on these keys at once and gives the time from request to response.
+    ///
+    /// # Errors
+    ///
+    /// The invocation fails.
+    pub async fn invoke(&self, keys: &[&str]) -> anyhow::Result<Duration> {
+        let objects: Vec<_> =
+            keys.iter().map(|key| json!({"bucket": BUCKET, "key": key})).collect();
+        let event = json!({ "objects": objects });
+        let begin = Instant::now();
+        let outcome = self.sandbox().invoke(&event).await?;
+        let took = begin.elapsed();
+        if let Invocation::FunctionError { error_type, message } = outcome {
+            let wrote = self.sandbox().logs().tail(20);
+            bail!("scanning {keys:?}: {error_type}: {message}; the function wrote:\n{wrote}");
+        }
+        Ok(took)
+    }
+
+    /// The function's first record of this key.
+    ///
+    /// # Errors
+    ///
+    /// It does not come.
+    pub async fn record(&self, key: &str) -> anyhow::Result<Value> {
+        let is_its = |line: &str| record(line).is_some_and(|record| record["key"] == *key);
+        let line = self.sandbox().logs().wait_for(is_its, LINE_DEADLINE).await;
+        let line = line.with_context(|| format!("waiting for the record of {key:?}"))?;
+        record(&line).context("the record just found")
+    }
+
     /// Invokes the function on these keys at once and gives its record of each. A key is scanned
     /// once only: the records are found by it.
     ///
@@ -75,21 +129,21 @@ impl Function {
     ///
     /// The invocation fails, or a record does not come.
     pub async fn scan(&self, keys: &[&str]) -> anyhow::Result<Vec<Value>> {
-        let objects: Vec<_> =
-            keys.iter().map(|key| json!({"bucket": BUCKET, "key": key})).collect();
-        let outcome = self.sandbox().invoke(&json!({ "objects": objects })).await?;
-        if let Invocation::FunctionError { error_type, message } = outcome {
-            let wrote = self.sandbox().logs().tail(20);
-            bail!("scanning {keys:?}: {error_type}: {message}; the function wrote:\n{wrote}");
-        }
+        self.invoke(keys).await?;
         let mut records = Vec::new();
         for key in keys {
-            let is_its = |line: &str| record(line).is_some_and(|record| record["key"] == *key);
-            let line = self.sandbox().logs().wait_for(is_its, LINE_DEADLINE).await;
-            let line = line.with_context(|| format!("waiting for the record of {key:?}"))?;
-            records.extend(record(&line));
+            records.push(self.record(key).await?);
         }
         Ok(records)
+    }
+
+    /// Waits until both buckets of the world have told their queue that they are connected.
+    async fn test_events(&self) {
+        let mut poll = tokio::time::interval(Duration::from_millis(10));
+        let delivered = || self.world.bridge().deliveries();
+        while delivered().iter().map(|delivery| delivery.handled.len()).sum::<usize>() < 2 {
+            poll.tick().await;
+        }
     }
 
     /// The value of the verdict's tag on the current version.

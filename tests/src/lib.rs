@@ -13,6 +13,7 @@ pub mod fake_sns;
 pub mod findings;
 pub mod function;
 pub mod logs;
+pub mod measure;
 pub mod moto;
 pub mod notifications;
 pub mod processes;

@@ -12,7 +12,7 @@ use s3s::crypto::{Checksum as _, Md5};
 use s3s::stream::{ByteStream, RemainingLength};
 
 /// Bytes in one chunk of a download.
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 256 * 1024;
 
 /// The content of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 async fn function(tmp_bytes: u64) -> Function {
     let function = Function::start(SandboxOptions { tmp_bytes, ..SandboxOptions::default() });
-    function.await.unwrap()
+    function.await.expect("the function's world starts")
 }
 
 /// An object of `size` bytes that ends with `tail`.
@@ -40,8 +40,8 @@ fn ending_with(tail: &'static [u8], size: u64) -> Body {
 
 /// The record and the finding of one object, after a check that they and the tag agree.
 async fn verdict(function: &Function, key: &str) -> (Value, Finding) {
-    let record = function.scan(&[key]).await.unwrap().remove(0);
-    let finding = function.world().finding_for(key, DEADLINE).await.unwrap();
+    let record = function.scan(&[key]).await.expect("it is handled").remove(0);
+    let finding = function.world().finding_for(key, DEADLINE).await.expect("a finding");
     assert_eq!(function.tag(key).as_deref(), record["outcome"].as_str(), "{record}");
     assert_eq!(finding.attribute("status"), record["outcome"].as_str(), "{record}");
     (record, finding)
@@ -49,7 +49,7 @@ async fn verdict(function: &Function, key: &str) -> (Value, Finding) {
 
 fn peak_memory(function: &Function) -> u64 {
     let pid = function.sandbox().bootstrap_pid().expect("the function runs");
-    processes::peak_memory(pid).unwrap()
+    processes::peak_memory(pid).expect("the function runs")
 }
 
 /// The function's `/tmp`, as this host reaches it.
@@ -59,7 +59,7 @@ fn tmp(function: &Function) -> PathBuf {
 }
 
 fn used(function: &Function) -> u64 {
-    let tmp = statvfs(&tmp(function)).unwrap();
+    let tmp = statvfs(tmp(function)).expect("it can be asked");
     (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
 }
 
@@ -70,7 +70,7 @@ async fn fewest_free<T>(function: &Function, scan: impl Future<Output = T>) -> (
     let mut poll = tokio::time::interval(Duration::from_millis(2));
     let watch = async {
         loop {
-            let now = statvfs(&tmp).unwrap();
+            let now = statvfs(&tmp).expect("it can be asked");
             fewest.fetch_min(now.f_bavail * now.f_frsize, Ordering::Relaxed);
             poll.tick().await;
         }
