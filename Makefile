@@ -11,7 +11,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 function lint template sam-build test demo clean
+.PHONY: help tools layer layer-arm64 function lint template sam-build test demo bench clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -47,6 +47,10 @@ test: layer layer-arm64 function lint ## every check and every test
 demo: layer function ## watch it work on this machine, without an AWS account
 	@echo "demo: upload, scan, tag, finding"
 	@cargo run --locked --quiet --package scanner-tests --bin demo
+
+bench: layer layer-arm64 function ## measure what docs/SPECIFICATION.md says
+	@echo "bench: sizes, start, latency, throughput, memory"
+	@cargo run --locked --quiet --package scanner-tests --bin measure
 
 sam-build: template ## build the application as `sam deploy` takes it, in .aws-sam
 	@echo "sam-build: sam build"

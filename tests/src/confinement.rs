@@ -6,13 +6,16 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use crate::artefacts;
 
 /// `nobody` and `nogroup`, by convention of every Linux.
 const NOBODY: u32 = 65_534;
+
+/// Of the x86-64 psABI for glibc.
+pub(crate) const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 /// Bubblewrap with an empty environment and an empty root that nothing can write to (what is
 /// mounted in it later keeps its own mode), in namespaces of its own except the network.
@@ -48,6 +51,22 @@ pub(crate) fn run(command: &mut Command, tmp_bytes: u64, program: &str) {
 /// Adds `source` of the host, read-only, as `target`.
 pub(crate) fn mount(command: &mut Command, source: &Path, target: impl AsRef<OsStr>) {
     command.arg("--ro-bind").arg(source).arg(target);
+}
+
+/// The host libraries that a program needs, and its loader; none for a static one.
+pub(crate) fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let output = Command::new(LOADER).arg("--list").arg(program).env_clear().output();
+    let output = output.with_context(|| format!("running {LOADER}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.contains("not found") {
+        bail!("{} needs a library that this host has not:\n{text}", program.display());
+    }
+    Ok(library_paths(&text))
+}
+
+fn library_paths(listed: &str) -> Vec<PathBuf> {
+    let words = listed.lines().filter_map(|line| line.split(" (0x").next()?.split(" => ").last());
+    words.map(|word| PathBuf::from(word.trim())).filter(|path| path.is_absolute()).collect()
 }
 
 /// A folder of copies that any user may read: the checkout may be under a folder that only its
@@ -106,6 +125,16 @@ fn copy_folder(source: &Path, target: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_the_loader_lists() {
+        let listed = "\tlinux-vdso.so.1 (0x00007f7860a53000)\n\
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f78607d3000)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f7860a55000)\n";
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", LOADER].map(PathBuf::from);
+        assert_eq!(library_paths(listed), expected);
+        assert!(library_paths("\tstatically linked\n").is_empty());
+    }
 
     #[test]
     fn copies_modes_and_links_and_opens_the_top() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
@@ -58,6 +59,23 @@ pub fn peak_memory(pid: u32) -> anyhow::Result<u64> {
         .parse()
         .with_context(|| format!("VmHWM in {path} is not a number"))?;
     Ok(kibibytes * 1024)
+}
+
+/// The processor time that the living threads of a process have used so far (the first field of
+/// `schedstat`, in nanoseconds).
+///
+/// # Errors
+///
+/// The process is gone.
+pub fn processor_time(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/task");
+    let threads = std::fs::read_dir(&path).with_context(|| format!("listing {path}"))?;
+    let nanoseconds = threads.filter_map(|thread| {
+        // A thread that ends meanwhile is left out.
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Ok(Duration::from_nanos(nanoseconds.sum()))
 }
 
 /// The files that a process has mapped, by their paths in its own root.

@@ -25,11 +25,11 @@ pub const DEFINITIONS_DIR: &str = "/mnt/definitions";
 /// The name that the function has here.
 pub const FUNCTION_NAME: &str = "s3-virusscan-scanner";
 
+/// The packaged function, as it sees itself.
+pub(crate) const BOOTSTRAP: &str = "/var/task/bootstrap";
 const EMULATOR: &str = "/usr/local/bin/aws-lambda-rie";
 /// Where Amazon Linux 2023 has its certificate authorities.
 const CA_BUNDLE: &str = "/etc/pki/tls/certs/ca-bundle.crt";
-/// Of the x86-64 psABI for glibc.
-const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// The search path that Lambda gives to the programs of `provided.al2023`.
 const LIBRARY_PATH: &str =
     "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib";
@@ -110,7 +110,7 @@ impl Sandbox {
         let stage = Stage::new()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let runtime_api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let mut command = command(&options, &stage, address, runtime_api)?;
+        let mut command = emulated(&options, &stage, address, runtime_api)?;
         let logs = Logs::new();
         let child = spawn(&mut command, &logs)?;
         let http = reqwest::Client::builder().no_proxy().build().context("an HTTP client")?;
@@ -161,9 +161,7 @@ impl Sandbox {
     #[must_use]
     pub fn bootstrap_pid(&self) -> Option<u32> {
         let bootstrap = |pid: &u32| {
-            processes::arguments(*pid)
-                .first()
-                .is_some_and(|program| program == "/var/task/bootstrap")
+            processes::arguments(*pid).first().is_some_and(|program| program == BOOTSTRAP)
         };
         self.processes().into_iter().find(bootstrap)
     }
@@ -211,33 +209,55 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(child) = self.bubblewrap.get_mut() else { return };
-        // The child of bubblewrap is process 1 of the namespace: the kernel ends all others
-        // before it counts as ended, so that nothing is left when bubblewrap has been waited
-        // for. Without such a child bubblewrap itself has not come that far.
-        let inits = processes::children(child.id());
-        if inits.is_empty() || inits.iter().any(|&init| processes::kill(init).is_err()) {
-            let _ = child.kill();
-        }
-        let _ = child.wait();
+        end(child);
     }
 }
 
-fn command(
+/// Ends bubblewrap and everything in it.
+pub(crate) fn end(bubblewrap: &mut Child) {
+    // The child of bubblewrap is process 1 of the namespace: the kernel ends all others before
+    // it counts as ended, so that nothing is left when bubblewrap has been waited for. Without
+    // such a child bubblewrap itself has not come that far.
+    let inits = processes::children(bubblewrap.id());
+    if inits.is_empty() || inits.iter().any(|&init| processes::kill(init).is_err()) {
+        let _ = bubblewrap.kill();
+    }
+    let _ = bubblewrap.wait();
+}
+
+/// The emulator, which starts the function.
+fn emulated(
     options: &SandboxOptions,
     stage: &Stage,
     address: SocketAddr,
     runtime_api: SocketAddr,
 ) -> anyhow::Result<Command> {
+    let emulator = stage.program(&artefacts::runtime_emulator()?, "aws-lambda-rie")?;
+    let (address, runtime_api) = (address.to_string(), runtime_api.to_string());
+    let listen = ["--runtime-interface-emulator-address", &address];
+    let serve = ["--runtime-api-address", &runtime_api, BOOTSTRAP];
+    let run = [&[EMULATOR], listen.as_slice(), serve.as_slice()].concat();
+    command(options, stage, Some(&emulator), &run)
+}
+
+/// A program in the root that the function has; with it the emulator, if given.
+pub(crate) fn command(
+    options: &SandboxOptions,
+    stage: &Stage,
+    emulator: Option<&Path>,
+    run: &[&str],
+) -> anyhow::Result<Command> {
     let bootstrap = options.bootstrap.clone().map_or_else(artefacts::bootstrap, Ok)?;
     let layer = options.layer.clone().map_or_else(|| artefacts::layer(Arch::X86_64), Ok)?;
     let bootstrap = stage.program(&bootstrap, "bootstrap")?;
-    let emulator = stage.program(&artefacts::runtime_emulator()?, "aws-lambda-rie")?;
     let layer = stage.folder(&layer, "opt")?;
 
     let mut command = confinement::command()?;
     confinement::mount(&mut command, &layer, "/opt");
-    confinement::mount(&mut command, &bootstrap, "/var/task/bootstrap");
-    confinement::mount(&mut command, &emulator, EMULATOR);
+    confinement::mount(&mut command, &bootstrap, BOOTSTRAP);
+    if let Some(emulator) = emulator {
+        confinement::mount(&mut command, emulator, EMULATOR);
+    }
     if let Some(definitions) = &options.definitions {
         confinement::mount(&mut command, definitions, DEFINITIONS_DIR);
     }
@@ -247,13 +267,13 @@ fn command(
     if authorities.is_file() {
         confinement::mount(&mut command, &authorities, CA_BUNDLE);
     }
-    for library in libraries(&bootstrap)? {
+    for library in confinement::libraries(&bootstrap)? {
         confinement::mount(&mut command, &library, &library);
     }
     command.args(["--chdir", "/var/task"]);
-    confinement::run(&mut command, options.tmp_bytes, EMULATOR);
-    command.args(["--runtime-interface-emulator-address", &address.to_string()]);
-    command.args(["--runtime-api-address", &runtime_api.to_string(), "/var/task/bootstrap"]);
+    let (program, arguments) = run.split_first().context("a program to run")?;
+    confinement::run(&mut command, options.tmp_bytes, program);
+    command.args(arguments);
 
     let set_by_lambda = [
         ("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME.to_owned()),
@@ -290,22 +310,6 @@ fn spawn(command: &mut Command, logs: &Logs) -> anyhow::Result<Child> {
         }
     });
     receive.recv().context("waiting for a thread")?.context("starting bubblewrap")
-}
-
-/// The host libraries that a program needs, and its loader; none for a static one.
-fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let output = Command::new(LOADER).arg("--list").arg(program).env_clear().output();
-    let output = output.with_context(|| format!("running {LOADER}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if text.contains("not found") {
-        bail!("{} needs a library that this host has not:\n{text}", program.display());
-    }
-    Ok(library_paths(&text))
-}
-
-fn library_paths(listed: &str) -> Vec<PathBuf> {
-    let words = listed.lines().filter_map(|line| line.split(" (0x").next()?.split(" => ").last());
-    words.map(|word| PathBuf::from(word.trim())).filter(|path| path.is_absolute()).collect()
 }
 
 fn read_response(ok: bool, text: String) -> Invocation {
@@ -352,16 +356,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn reads_what_the_loader_lists() {
-        let listed = "\tlinux-vdso.so.1 (0x00007f7860a53000)\n\
-            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f78607d3000)\n\
-            \t/lib64/ld-linux-x86-64.so.2 (0x00007f7860a55000)\n";
-        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", LOADER].map(PathBuf::from);
-        assert_eq!(library_paths(listed), expected);
-        assert!(library_paths("\tstatically linked\n").is_empty());
-    }
 
     #[test]
     fn tells_responses_from_errors() {

@@ -256,7 +256,8 @@ impl World {
     }
 }
 
-fn test_definitions() -> anyhow::Result<TempDir> {
+/// A folder with test definitions that everybody may read.
+pub(crate) fn test_definitions() -> anyhow::Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("s3-virusscan-definitions-")
         .permissions(std::fs::Permissions::from_mode(0o755))

@@ -12,7 +12,7 @@ use s3s::crypto::{Checksum as _, Md5};
 use s3s::stream::{ByteStream, RemainingLength};
 
 /// Bytes in one chunk of a download.
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 256 * 1024;
 
 /// The content of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub(super) struct Download {
     left: Range<u64>,
     /// Bytes until the fault, and which it is.
     fault: Option<(u64, BodyFault)>,
+    /// Whether the bytes before the fault have had the time to leave.
+    flushed: bool,
 }
 
 impl Download {
@@ -110,7 +112,7 @@ impl Download {
         let fault = fault.map(|fault| match fault {
             BodyFault::Break(k) | BodyFault::End(k) | BodyFault::EndWithoutLength(k) => (k, fault),
         });
-        Self { body, left: range, fault }
+        Self { body, left: range, fault, flushed: false }
     }
 
     fn next_chunk(&mut self) -> Option<Result<Bytes, StdError>> {
@@ -145,7 +147,14 @@ impl Download {
 impl Stream for Download {
     type Item = Result<Bytes, StdError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // A server that meets an error forgets what it has not sent yet; one that has to wait
+        // sends it first.
+        if self.fault.is_some_and(|(left, _)| left == 0) && !self.flushed {
+            self.flushed = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(self.next_chunk())
     }
 }

@@ -1,4 +1,5 @@
-//! S3 in memory, behind the real SDK client and without a socket.
+//! S3 in memory, behind the real SDK client: without a socket ([`FakeS3::client`]), or on one
+//! ([`FakeS3::serve`]).
 //!
 //! The SDK signs, sends, retries and parses as it does against AWS; [`s3s`] checks the signature
 //! and decodes the request; what is stored, and what goes wrong, is decided here. Suites hold it
@@ -10,6 +11,7 @@
 
 mod body;
 mod script;
+mod served;
 mod service;
 mod store;
 
@@ -27,11 +29,12 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use s3s::S3Result;
 use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
 
 pub use body::Body;
 pub use s3s::S3ErrorCode;
 pub use script::{Call, On, Operation};
+pub use served::Served;
 pub use store::Versioning;
 
 use script::Script;
@@ -181,6 +184,14 @@ impl FakeS3 {
     }
 
     fn client_with(&self, access_key: &str, secret_key: &str) -> aws_sdk_s3::Client {
+        let http = HeadHasNoBody(s3s_aws::Client::from(self.service()));
+        let config = Self::client_config(access_key, secret_key);
+        let config = config.endpoint_url("https://s3.invalid").http_client(http);
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// The settings of every client, less where the S3 is.
+    fn client_config(access_key: &str, secret_key: &str) -> aws_sdk_s3::config::Builder {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         // The SDK's clients share one bucket of retry tokens per process. A test that fails calls
         // on purpose must not take the retries of its neighbours.
@@ -189,19 +200,20 @@ impl FakeS3 {
             .with_max_attempts(ATTEMPTS)
             .with_initial_backoff(Duration::from_millis(1))
             .with_max_backoff(MAX_BACKOFF);
-        let mut builder = S3ServiceBuilder::new(service::Service(self.clone()));
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let config = aws_sdk_s3::Config::builder()
+        aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .credentials_provider(Credentials::new(access_key, secret_key, None, None, "fake-s3"))
             .region(Region::from_static("us-east-1"))
-            .endpoint_url("https://s3.invalid")
             .force_path_style(true)
             .retry_config(retry)
             .retry_partition(RetryPartition::new(partition))
-            .http_client(HeadHasNoBody(s3s_aws::Client::from(builder.build())))
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// What answers requests, with signatures checked.
+    fn service(&self) -> S3Service {
+        let mut builder = S3ServiceBuilder::new(service::Service(self.clone()));
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.build()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -249,5 +261,7 @@ impl HttpConnector for HeadHasNoBody<SharedHttpConnector> {
     }
 }
 
+#[cfg(test)]
+mod served_tests;
 #[cfg(test)]
 mod tests;

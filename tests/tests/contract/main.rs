@@ -28,6 +28,13 @@ async fn fake_s3_is_an_s3() {
 }
 
 #[tokio::test]
+async fn fake_s3_on_a_socket_is_an_s3() {
+    let s3 = FakeS3::new().bucket(s3::PLAIN, Versioning::Off).bucket(s3::VERSIONED, Versioning::On);
+    let served = s3.serve().expect("a port is free");
+    judge(s3::cases(&served.client()), &[]).await;
+}
+
+#[tokio::test]
 async fn moto_is_an_s3() {
     let moto = Moto::start().await.expect("moto starts");
     let client = moto.s3();

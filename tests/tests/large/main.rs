@@ -1,0 +1,168 @@
+//! Objects of gigabytes, and a `/tmp` that is too small for them, through the packaged function.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::statvfs;
+use scanner_tests::fake_s3::{Body, Operation};
+use scanner_tests::findings::Finding;
+use scanner_tests::function::{BUCKET, Function};
+use scanner_tests::sandbox::SandboxOptions;
+use scanner_tests::{definitions, processes, samples};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// 1.9 GiB, and no round number.
+const LARGE: u64 = 2_040_109_466;
+
+/// What the function may take of memory, whatever the size of the object.
+const MEMORY: u64 = 64 * MIB;
+
+/// No finding takes that long; it only keeps a broken test from hanging.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Gigabytes in `/tmp` are memory: one test at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+async fn function(tmp_bytes: u64) -> Function {
+    let function = Function::start(SandboxOptions { tmp_bytes, ..SandboxOptions::default() });
+    function.await.expect("the function's world starts")
+}
+
+/// An object of `size` bytes that ends with `tail`.
+fn ending_with(tail: &'static [u8], size: u64) -> Body {
+    Body::Repeat { byte: 0, len: size - tail.len() as u64, tail: tail.into() }
+}
+
+/// The record and the finding of one object, after a check that they and the tag agree.
+async fn verdict(function: &Function, key: &str) -> (Value, Finding) {
+    let record = function.scan(&[key]).await.expect("it is handled").remove(0);
+    let finding = function.world().finding_for(key, DEADLINE).await.expect("a finding");
+    assert_eq!(function.tag(key).as_deref(), record["outcome"].as_str(), "{record}");
+    assert_eq!(finding.attribute("status"), record["outcome"].as_str(), "{record}");
+    (record, finding)
+}
+
+fn peak_memory(function: &Function) -> u64 {
+    let pid = function.sandbox().bootstrap_pid().expect("the function runs");
+    processes::peak_memory(pid).expect("the function runs")
+}
+
+/// The function's `/tmp`, as this host reaches it.
+fn tmp(function: &Function) -> PathBuf {
+    let pid = function.sandbox().bootstrap_pid().expect("the function runs");
+    format!("/proc/{pid}/root/tmp").into()
+}
+
+fn used(function: &Function) -> u64 {
+    let tmp = statvfs(tmp(function)).expect("it can be asked");
+    (tmp.f_blocks - tmp.f_bfree) * tmp.f_frsize
+}
+
+/// Runs `scan` and gives the fewest free bytes of `/tmp` that were seen meanwhile.
+async fn fewest_free<T>(function: &Function, scan: impl Future<Output = T>) -> (T, u64) {
+    let fewest = AtomicU64::new(u64::MAX);
+    let tmp = tmp(function);
+    let mut poll = tokio::time::interval(Duration::from_millis(2));
+    let watch = async {
+        loop {
+            let now = statvfs(&tmp).expect("it can be asked");
+            fewest.fetch_min(now.f_bavail * now.f_frsize, Ordering::Relaxed);
+            poll.tick().await;
+        }
+    };
+    let done = tokio::select! {
+        done = scan => done,
+        () = watch => unreachable!("it watches for ever"),
+    };
+    (done, fewest.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malware_in_the_last_bytes_of_gigabytes_is_found_in_64_mib_of_memory() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(9 * GIB).await;
+    function.put("marked.bin", ending_with(samples::MARKER, LARGE));
+    let (record, finding) = verdict(&function, "marked.bin").await;
+    assert_eq!(record["outcome"], "infected", "{record}");
+    assert_eq!(record["size"], LARGE);
+    assert_eq!(record["bytes_scanned"], LARGE);
+    let signature = finding.attribute("finding").expect("infected findings name a signature");
+    assert!(signature.starts_with(definitions::MARKER_NAME), "{signature}");
+    let peak = peak_memory(&function);
+    assert!(peak < MEMORY, "the function took {peak} bytes of memory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gigabytes_without_malware_are_clean_when_every_byte_was_looked_at() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(9 * GIB).await;
+    function.put("plain.bin", ending_with(b"", LARGE));
+    let (record, _) = verdict(&function, "plain.bin").await;
+    assert_eq!(record["outcome"], "clean", "{record}");
+    assert_eq!(record["bytes_scanned"], LARGE);
+    let peak = peak_memory(&function);
+    assert!(peak < MEMORY, "the function took {peak} bytes of memory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn larger_than_the_engine_reads_is_too_large_and_touches_nothing() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(9 * GIB).await;
+    function.put("first.txt", samples::text());
+    function.scan(&["first.txt"]).await.unwrap();
+    let before = used(&function);
+
+    function.put("huge.bin", ending_with(samples::MARKER, 3 * GIB));
+    let ((record, finding), free) = fewest_free(&function, verdict(&function, "huge.bin")).await;
+    assert_eq!(record["outcome"], "no", "{record}");
+    assert_eq!(finding.attribute("reason"), Some("too-large"));
+    assert_eq!((&record["bytes_scanned"], &record["scans"]), (&0.into(), &0.into()));
+    assert_eq!(used(&function), before, "something is left in /tmp");
+    assert!(9 * GIB - free < before + MIB, "/tmp was used");
+    assert_eq!(function.s3().count(Operation::GetObject, "huge.bin"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_small_tmp_cannot_hold_is_too_large_and_never_clean() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(512 * MIB).await;
+    function.put("first.txt", samples::text());
+    function.scan(&["first.txt"]).await.unwrap();
+
+    function.put("big.bin", ending_with(samples::MARKER, 300 * MIB));
+    let ((record, finding), free) = fewest_free(&function, verdict(&function, "big.bin")).await;
+    assert_eq!(record["outcome"], "no", "{record}");
+    assert_eq!(finding.attribute("reason"), Some("too-large"));
+    assert_eq!(record["bytes_scanned"], 0);
+    assert!(free > 64 * MIB, "only {free} bytes of /tmp were free");
+}
+
+/// Two scans at a time is what a function of 3008 MB has; each may use its share of `/tmp`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_objects_side_by_side_leave_the_reserve_of_tmp() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(512 * MIB).await;
+    function.put("first.txt", samples::text());
+    function.scan(&["first.txt"]).await.unwrap();
+
+    let size = 111 * MIB;
+    let keys = ["a.bin", "b.bin", "c.bin", "d.bin"];
+    for key in keys {
+        function.put(key, ending_with(samples::MARKER, size));
+    }
+    let (records, free) = fewest_free(&function, function.scan(&keys)).await;
+    for record in records.unwrap() {
+        assert_eq!(record["outcome"], "infected", "{record}");
+        assert_eq!(record["bytes_scanned"], size);
+    }
+    assert!(free > 64 * MIB, "only {free} bytes of /tmp were free");
+    for key in keys {
+        assert_eq!(function.s3().count(Operation::GetObject, key), 1, "{key}");
+    }
+    assert_eq!(function.s3().tags(BUCKET, "a.bin", None).map(|tags| tags.len()), Some(1));
+}
