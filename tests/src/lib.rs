@@ -11,6 +11,8 @@ pub mod fake_clamd;
 pub mod fake_s3;
 pub mod fake_sns;
 pub mod findings;
+pub mod gate;
+pub mod layer_clamd;
 pub mod logs;
 pub mod moto;
 pub mod notifications;

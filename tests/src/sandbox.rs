@@ -210,15 +210,9 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let Ok(child) = self.bubblewrap.get_mut() else { return };
-        // The child of bubblewrap is process 1 of the namespace: the kernel ends all others
-        // before it counts as ended, so that nothing is left when bubblewrap has been waited
-        // for. Without such a child bubblewrap itself has not come that far.
-        let inits = processes::children(child.id());
-        if inits.is_empty() || inits.iter().any(|&init| processes::kill(init).is_err()) {
-            let _ = child.kill();
+        if let Ok(child) = self.bubblewrap.get_mut() {
+            confinement::end(child);
         }
-        let _ = child.wait();
     }
 }
 
