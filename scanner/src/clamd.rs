@@ -17,12 +17,17 @@ use notifier_common::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::reply::{self, ReplyError};
 use conf::Limits;
 
 /// How often a starting clamd is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A clamd that works answers a ping at once, also while all its scans run. One that takes this
+/// long stands still, and only another one will answer again.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
 const CHUNK: usize = 64 << 10;
@@ -156,8 +161,8 @@ impl Clamd {
         &self.limits
     }
 
-    /// Waits until clamd answers and finds the EICAR test file; starts it again if it died. Gives
-    /// the engine's version.
+    /// Waits until clamd answers and finds the EICAR test file; starts it again if it died or stands
+    /// still. Gives the engine's version.
     ///
     /// # Errors
     /// When it cannot be started or does not find anything.
@@ -319,7 +324,8 @@ fn connection(socket: &Path) -> Socket<&Path> {
 }
 
 async fn answers(socket: &Path) -> bool {
-    ping(connection(socket)).await.is_ok_and(|answer| answer.starts_with(b"PONG"))
+    let answer = timeout(PING_TIMEOUT, ping(connection(socket))).await;
+    matches!(answer, Ok(Ok(answer)) if answer.starts_with(b"PONG"))
 }
 
 async fn scan<S>(socket: &Path, stream: S) -> Result<Verdict, ClamdError>

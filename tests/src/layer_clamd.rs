@@ -1,5 +1,6 @@
 //! The real clamd of the layer in an [`EmptyRoot`], with test definitions, on a socket.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -53,12 +54,19 @@ impl LayerClamd {
         command.args(["--library-path", LIBRARIES, "/opt/clamav/bin/clamd"]);
         command.args(["--config-file", "/clamd.conf"]);
         command.envs(environment());
+        let log = root.scratch().join("clamd.log");
+        let output = File::create(&log).context("making a log file")?;
+        let errors = output.try_clone().context("opening a log file twice")?;
+        command.stdout(output).stderr(errors);
         let bubblewrap = command.spawn().context("starting bubblewrap")?;
         let mut clamd = Self { bubblewrap, socket: PathBuf::new(), _root: root };
         clamd.socket = tokio::time::timeout(START_DEADLINE, clamd.listening())
             .await
             .unwrap_or_else(|_| bail!("it did not listen within {START_DEADLINE:?}"))
-            .context("starting the layer's clamd")?;
+            .with_context(|| {
+                let wrote = std::fs::read_to_string(&log).unwrap_or_default();
+                format!("starting the layer's clamd; it wrote:\n{wrote}")
+            })?;
         Ok(clamd)
     }
 
@@ -93,8 +101,7 @@ impl Drop for LayerClamd {
 }
 
 /// What the layer's documentation says that clamd needs.
-#[must_use]
-pub fn environment() -> [(&'static str, &'static str); 3] {
+fn environment() -> [(&'static str, &'static str); 3] {
     [
         ("LD_LIBRARY_PATH", LIBRARIES),
         ("GCONV_PATH", "/opt/clamav/lib/gconv"),

@@ -122,8 +122,10 @@ fn hostile_layer(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(hostile.join("lib"))?;
     std::fs::create_dir_all(hostile.join("etc"))?;
     std::fs::copy(env!("CARGO_BIN_EXE_probe"), hostile.join("lib/ld-linux-x86-64.so.2"))?;
-    let authorities = "etc/ca-bundle.crt";
-    std::fs::copy(real.join(authorities), hostile.join(authorities))?;
+    // What the probe and the function need beside the C library.
+    for file in ["lib/libgcc_s.so.1", "etc/ca-bundle.crt"] {
+        std::fs::copy(real.join(file), hostile.join(file))?;
+    }
     Ok(())
 }
 

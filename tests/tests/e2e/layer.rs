@@ -70,8 +70,8 @@ fn it_says_what_it_is_made_of_and_under_which_licences() {
                 assert!(text.len() > 100, "{name}: {text}");
             }
         }
-        // The common texts are a package's as well.
-        packages.remove("base-files");
+        // These gave texts only: the common ones, and that of libgcc and libstdc++.
+        packages.retain(|name, _| *name != "base-files" && !name.starts_with("gcc-"));
         assert!(packages.is_empty(), "without a licence: {packages:?}");
     }
 }

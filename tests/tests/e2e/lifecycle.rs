@@ -40,7 +40,8 @@ async fn without_definitions_nothing_is_scanned_and_the_message_survives() {
         assert!(message.contains("no definitions: /mnt/definitions holds no ClamAV"), "{message}");
         assert!(message.contains("put main.cvd and daily.cvd there"), "{message}");
     }
-    assert_eq!(said.len(), world.sandbox().cold_starts(), "one message for each start");
+    // The next start may be under way.
+    assert!(said.len() <= world.sandbox().cold_starts(), "more than one message for a start");
 }
 
 #[tokio::test]
@@ -87,8 +88,13 @@ async fn every_bad_setting_is_named_at_once() {
     let sandbox = Sandbox::start(options).await.unwrap();
     let outcome = sandbox.invoke(&json!({"Records": []})).await.unwrap();
     assert!(matches!(outcome, Invocation::FunctionError { .. }), "{outcome:?}");
+    sandbox
+        .logs()
+        .wait_for(|line| line.contains("the function cannot start"), DEADLINE)
+        .await
+        .unwrap();
     let said = failed_starts(&sandbox);
-    assert_eq!(said.len(), sandbox.cold_starts(), "one message for each start: {said:?}");
+    assert!(said.len() <= sandbox.cold_starts(), "more than one message for a start: {said:?}");
     for (name, value) in bad {
         assert!(said[0].contains(&format!("{name} is `{value}`, expected ")), "{name}: {said:?}");
     }

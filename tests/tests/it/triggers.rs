@@ -12,7 +12,7 @@ async fn a_malformed_event_is_an_error_with_the_reason_on_every_road() {
     let mut record = s3_record(BUCKET, "k", &world.s3.put(BUCKET, "k", samples::text()));
     record["s3"]["object"]["key"] = json!(7);
     let event = s3_event(&[record]);
-    let answer = world.invoke(queue(&[event.clone()])).await.unwrap();
+    let answer = world.invoke(queue(std::slice::from_ref(&event))).await.unwrap();
     assert_eq!(failed(&answer), ["m0"]);
     let error = world.invoke(event).await.unwrap_err().to_string();
     assert!(
@@ -72,7 +72,7 @@ async fn a_denied_object_is_given_back_with_what_to_do() {
     let stored = world.s3.put(BUCKET, "k", samples::text());
     world.s3.on(Operation::GetObject, "k").times(2).fail(S3ErrorCode::AccessDenied);
     let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
-    assert_eq!(failed(&world.invoke(queue(&[event.clone()])).await.unwrap()), ["m0"]);
+    assert_eq!(failed(&world.invoke(queue(std::slice::from_ref(&event))).await.unwrap()), ["m0"]);
     assert!(world.invoke(event.clone()).await.is_err());
     let record = &world.records()[0];
     assert_eq!((&record["error"], &record["retry"]), (&json!("read"), &json!(false)));
