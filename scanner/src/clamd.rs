@@ -140,8 +140,8 @@ impl Clamd {
         &self.limits
     }
 
-    /// Waits until clamd answers and finds the EICAR test file; starts it again if it died. Gives
-    /// the engine's version.
+    /// Waits until clamd answers and finds the EICAR test file; starts it again if it died or stands
+    /// still. Gives the engine's version.
     ///
     /// # Errors
     /// When it cannot be started or does not find anything.

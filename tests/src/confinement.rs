@@ -4,12 +4,13 @@ use std::ffi::OsStr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 use crate::artefacts;
+use crate::processes;
 
 /// `nobody` and `nogroup`, by convention of every Linux.
 const NOBODY: u32 = 65_534;
@@ -67,6 +68,18 @@ pub(crate) fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn library_paths(listed: &str) -> Vec<PathBuf> {
     let words = listed.lines().filter_map(|line| line.split(" (0x").next()?.split(" => ").last());
     words.map(|word| PathBuf::from(word.trim())).filter(|path| path.is_absolute()).collect()
+}
+
+/// Ends everything in a root that bubblewrap made, and waits until it has ended.
+pub(crate) fn end(bubblewrap: &mut Child) {
+    // The child of bubblewrap is process 1 of the namespace: the kernel ends all others before it
+    // counts as ended, so that nothing is left when bubblewrap has been waited for. Without such
+    // a child bubblewrap itself has not come that far.
+    let inits = processes::children(bubblewrap.id());
+    if inits.is_empty() || inits.iter().any(|&init| processes::kill(init).is_err()) {
+        let _ = bubblewrap.kill();
+    }
+    let _ = bubblewrap.wait();
 }
 
 /// A folder of copies that any user may read: the checkout may be under a folder that only its

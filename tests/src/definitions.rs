@@ -32,25 +32,48 @@ const HEADER_BYTES: usize = 512;
 ///
 /// The file cannot be written.
 pub fn write(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
+    store(dir, container(version, built, &signatures()))
+}
+
+/// The same without the signatures of EICAR: a database that loads, and finds nothing that a
+/// canary could show.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_without_eicar(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
+    store(dir, container(version, built, &[("daily.ndb", marker_line())]))
+}
+
+fn store(dir: &Path, container: anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
     let path = dir.join("daily.cud");
     let incomplete = dir.join("daily.cud.incomplete");
-    let bytes = container(version, built).context("composing test definitions")?;
+    let bytes = container.context("composing test definitions")?;
     std::fs::write(&incomplete, bytes)
         .and_then(|()| std::fs::rename(&incomplete, &path))
         .with_context(|| format!("writing test definitions to {}", path.display()))
 }
 
-fn container(version: u32, built: Timestamp) -> anyhow::Result<Vec<u8>> {
+/// Members of the container: name and lines.
+type Member = (&'static str, String);
+
+fn signatures() -> [Member; 2] {
     let eicar = hex(&samples::eicar());
     let [by_hash, by_bytes] = EICAR_NAMES;
     let hashes = format!("{EICAR_MD5}:68:{by_hash}\n");
     // name:target (0 is any file):offset (`*` is anywhere):bytes
-    let bodies = format!("{by_bytes}:0:0:{eicar}\n{MARKER_NAME}:0:*:{}\n", hex(samples::MARKER));
-    let members = [("daily.hdb", hashes), ("daily.ndb", bodies)];
+    let bodies = format!("{by_bytes}:0:0:{eicar}\n{}", marker_line());
+    [("daily.hdb", hashes), ("daily.ndb", bodies)]
+}
 
+fn marker_line() -> String {
+    format!("{MARKER_NAME}:0:*:{}\n", hex(samples::MARKER))
+}
+
+fn container(version: u32, built: Timestamp, members: &[Member]) -> anyhow::Result<Vec<u8>> {
     let header = header(version, built, members.iter().map(|(_, text)| text.lines().count()).sum());
     let mut info = format!("{header}\n");
-    for (name, text) in &members {
+    for (name, text) in members {
         info += &format!("{name}:{}:{}\n", text.len(), hex(&Sha256::digest(text)));
     }
     let notice = "Test definitions. They find EICAR and a marker of this project, nothing else.\n";
@@ -58,7 +81,7 @@ fn container(version: u32, built: Timestamp) -> anyhow::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(format!("{header:<HEADER_BYTES$}").into_bytes());
     append(&mut tar, "COPYING", notice)?;
     append(&mut tar, "daily.info", &info)?;
-    for (name, text) in &members {
+    for (name, text) in members {
         append(&mut tar, name, text)?;
     }
     tar.into_inner().context("closing the archive")
@@ -90,7 +113,7 @@ mod tests {
     #[test]
     fn is_laid_out_as_clamav_reads_it() {
         let built: Timestamp = "2026-11-22T18:33:05Z".parse().expect("a time");
-        let bytes = container(27_451, built).expect("a container");
+        let bytes = container(27_451, built, &signatures()).expect("a container");
 
         let (header, archive) = bytes.split_at(HEADER_BYTES);
         let header = std::str::from_utf8(header).expect("ASCII").trim_end();

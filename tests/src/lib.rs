@@ -12,6 +12,8 @@ pub mod fake_s3;
 pub mod fake_sns;
 pub mod findings;
 pub mod function;
+pub mod gate;
+pub mod layer_clamd;
 pub mod logs;
 pub mod measure;
 pub mod moto;

@@ -8,8 +8,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 /// Adds the `versionId` of versioned buckets, the `sequencer` and who asked (all of which S3 always
-/// sends: "Event message structure" in its user guide), and leaves the slashes of keys alone. One value serves one queue: it remembers what it said, as a message that is delivered
-/// again says the same again.
+/// sends: "Event message structure" in its user guide), and leaves the slashes of keys alone, also
+/// inside the wrapper of SNS. One value serves one queue: it remembers what it said, as a message
+/// that is delivered again says the same again.
 #[derive(Debug)]
 pub struct Notifications {
     s3: Client,
@@ -37,11 +38,21 @@ impl Notifications {
             return Ok(completed.clone());
         }
         let Ok(mut value) = serde_json::from_str::<Value>(body) else { return Ok(body.to_owned()) };
-        let Some(records) = value["Records"].as_array_mut() else { return Ok(body.to_owned()) };
+        // In SNS's wrapper it is a text.
+        let inner = value["Message"].as_str().and_then(|text| serde_json::from_str(text).ok());
+        let notification = if value["Type"] == "Notification" { inner } else { Some(value.take()) };
+        let Some(mut notification) = notification else { return Ok(body.to_owned()) };
+        let Some(records) = notification["Records"].as_array_mut() else {
+            return Ok(body.to_owned());
+        };
         for record in records {
             self.complete_record(record).await?;
         }
-        let completed = value.to_string();
+        let mut completed = notification.to_string();
+        if !value.is_null() {
+            value["Message"] = completed.into();
+            completed = value.to_string();
+        }
         self.completed.insert(message_id.to_owned(), completed.clone());
         Ok(completed)
     }
@@ -156,6 +167,13 @@ mod tests {
         assert!(again["Records"][0]["userIdentity"]["principalId"].is_string());
         let sequencer = |object: &Value| object["sequencer"].as_str().map(str::to_owned);
         assert!(sequencer(&objects[0]) < sequencer(&objects[1]));
+
+        let wrapped = json!({"Type": "Notification", "Message": body}).to_string();
+        let wrapped = notifications.complete("wrapped", &wrapped).await.expect("completed");
+        let wrapped: Value = serde_json::from_str(&wrapped).expect("JSON");
+        let inner = wrapped["Message"].as_str().expect("a text");
+        assert!(inner.contains("sequencer") && inner.contains("userIdentity"), "{inner}");
+
         let test_event = r#"{"Event":"s3:TestEvent"}"#;
         let untouched = notifications.complete("third", test_event).await.expect("left alone");
         assert_eq!(untouched, test_event);

@@ -1,6 +1,6 @@
 //! Processes as `/proc` of this host shows them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,11 +37,79 @@ pub fn arguments(pid: u32) -> Vec<String> {
 ///
 /// The system refused.
 pub fn kill(pid: u32) -> anyhow::Result<()> {
+    send(pid, Signal::KILL)
+}
+
+/// Halts a process where it is, and waits until all of its threads stand still.
+///
+/// # Errors
+///
+/// The system refused, or a thread goes on for more than 10 s.
+pub async fn halt(pid: u32) -> anyhow::Result<()> {
+    send(pid, Signal::STOP)?;
+    let halted = async {
+        let mut poll = tokio::time::interval(Duration::from_millis(1));
+        while !threads(pid)?.iter().all(|stat| matches!(state_of(stat), Some('T' | 't'))) {
+            poll.tick().await;
+        }
+        Ok(())
+    };
+    let halted = tokio::time::timeout(Duration::from_secs(10), halted).await;
+    halted.with_context(|| format!("waiting for process {pid} to stand still"))?
+}
+
+fn send(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let id = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process id above 0")?;
-    match rustix::process::kill_process(id, Signal::KILL) {
+    match rustix::process::kill_process(id, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("killing process {pid}")),
+        Err(error) => Err(error).with_context(|| format!("sending {signal:?} to process {pid}")),
     }
+}
+
+/// The environment with which a process was started.
+///
+/// # Errors
+///
+/// The process is gone, or this user may not look into it.
+pub fn environment(pid: u32) -> anyhow::Result<BTreeMap<String, String>> {
+    let path = format!("/proc/{pid}/environ");
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {path}"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let variables = text.split_terminator('\0').filter_map(|entry| entry.split_once('='));
+    Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// A line of `/proc/<pid>/status`, by its name, for each thread of a process.
+///
+/// # Errors
+///
+/// The process is gone, or there is no such line.
+pub fn status(pid: u32, name: &str) -> anyhow::Result<Vec<String>> {
+    let threads = thread_files(pid, "status")?;
+    let values = threads.iter().map(|text| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let value = lines.find(|(line, _)| *line == name).map(|(_, value)| value.trim().to_owned());
+        value.with_context(|| format!("process {pid} has no status line {name}"))
+    });
+    values.collect()
+}
+
+fn threads(pid: u32) -> anyhow::Result<Vec<String>> {
+    thread_files(pid, "stat")
+}
+
+/// What a file of `/proc/<pid>/task/<thread>` holds, for each thread that has not ended meanwhile.
+fn thread_files(pid: u32, file: &str) -> anyhow::Result<Vec<String>> {
+    let tasks = format!("/proc/{pid}/task");
+    let tasks = std::fs::read_dir(&tasks).with_context(|| format!("reading {tasks}"))?;
+    let files = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join(file)).ok());
+    Ok(files.collect())
+}
+
+/// The first field after the name.
+fn state_of(stat: &str) -> Option<char> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.trim_start().chars().next()
 }
 
 /// The most memory that a process has held so far, in bytes (`VmHWM`: pages resident at once).

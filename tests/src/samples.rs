@@ -87,6 +87,97 @@ pub fn zip_of_many(count: usize, last: &[u8]) -> anyhow::Result<Vec<u8>> {
     zip(members.chain([("last".to_owned(), last)]), deflated())
 }
 
+/// A RAR 4 archive with `bytes` (less than 4 GiB) in one stored member. After unRAR's technical note
+/// `technote.txt` for RAR 3 and 4: each block begins with the low half of the CRC-32 of its rest.
+///
+/// # Errors
+///
+/// `bytes` are too many.
+pub fn rar4(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    const NAME: &[u8] = b"file.txt";
+    let size = u32::try_from(bytes.len()).context("a member of a RAR 4 archive")?;
+    let crc = crc32(bytes);
+    let block = |kind: u8, flags: u16, fields: &[u8]| {
+        let mut block = vec![kind];
+        block.extend(flags.to_le_bytes());
+        // CRC, type, flags and this size itself are 7 bytes.
+        block.extend(u16::try_from(fields.len() + 7).unwrap_or(u16::MAX).to_le_bytes());
+        block.extend(fields);
+        let [low, high, ..] = crc32(&block).to_le_bytes();
+        [vec![low, high], block].concat()
+    };
+    let (unix, version, stored, mode) = ([3], [20], [0x30], 0o100_644_u32);
+    let file: [&[u8]; 10] = [
+        &size.to_le_bytes(),
+        &size.to_le_bytes(),
+        &unix,
+        &crc.to_le_bytes(),
+        &[0, 0, 0x21, 0],
+        &version,
+        &stored,
+        &u16::try_from(NAME.len()).unwrap_or(u16::MAX).to_le_bytes(),
+        &mode.to_le_bytes(),
+        NAME,
+    ];
+    let parts = [
+        b"Rar!\x1a\x07\0".to_vec(),
+        block(0x73, 0, &[0; 6]),
+        block(0x74, 0x8000, &file.concat()),
+        bytes.to_vec(),
+        block(0x7b, 0x4000, &[]),
+    ];
+    Ok(parts.concat())
+}
+
+/// A RAR 5 archive with `bytes` in one stored member (<https://www.rarlab.com/technote.htm>): each
+/// block begins with the CRC-32 and the length of its rest, and numbers have seven bits a byte.
+#[must_use]
+pub fn rar5(bytes: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"file.txt";
+    let block = |fields: &[u8]| {
+        let sized = [number(fields.len()), fields.to_vec()].concat();
+        [crc32(&sized).to_le_bytes().to_vec(), sized].concat()
+    };
+    // Type 2, a file; flag 2: data follow, this many; file flag 4: with a CRC-32; attributes;
+    // compression 0: stored; host 1: Unix.
+    let file = [
+        vec![2, 2],
+        number(bytes.len()),
+        vec![4],
+        number(bytes.len()),
+        number(0o100_644),
+        crc32(bytes).to_le_bytes().to_vec(),
+        vec![0, 1],
+        number(NAME.len()),
+        NAME.to_vec(),
+    ];
+    let parts = [
+        b"Rar!\x1a\x07\x01\0".to_vec(),
+        block(&[1, 0, 0]),
+        block(&file.concat()),
+        bytes.to_vec(),
+        block(&[5, 0, 0]),
+    ];
+    parts.concat()
+}
+
+/// Seven bits a byte, the lowest first; all but the last have the eighth bit set.
+fn number(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push(0x80 | value.to_le_bytes()[0]);
+        value >>= 7;
+    }
+    bytes.push(value.to_le_bytes()[0]);
+    bytes
+}
+
+/// The CRC-32 of zip and RAR.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shifted = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0xedb8_8320 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), shifted))
+}
+
 fn deflated() -> SimpleFileOptions {
     SimpleFileOptions::default().compression_method(CompressionMethod::Deflated)
 }
@@ -148,6 +239,13 @@ mod tests {
         let bytes = zip_of_many(300, MARKER).expect("a zip");
         let archive = ZipArchive::new(Cursor::new(bytes)).expect("a zip");
         assert_eq!(archive.len(), 301);
+    }
+
+    #[test]
+    fn sums_as_every_crc32_does() {
+        // The check value of CRC-32/ISO-HDLC in the catalogue of CRC algorithms.
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(number(300), [0xac, 0x02]);
     }
 
     #[test]

@@ -208,8 +208,9 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let Ok(child) = self.bubblewrap.get_mut() else { return };
-        end(child);
+        if let Ok(child) = self.bubblewrap.get_mut() {
+            confinement::end(child);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use futures_util::Stream;
 use notifier_common::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
@@ -21,6 +22,10 @@ use crate::reply;
 
 /// How often a starting clamd is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A clamd that works answers a ping at once, also while all its scans run. One that takes this
+/// long stands still, and only another one will answer again.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
 const CHUNK: usize = 64 << 10;
@@ -131,7 +136,8 @@ fn connection(socket: &Path) -> Socket<&Path> {
 }
 
 async fn answers(socket: &Path) -> bool {
-    ping(connection(socket)).await.is_ok_and(|answer| answer.starts_with(b"PONG"))
+    let answer = timeout(PING_TIMEOUT, ping(connection(socket))).await;
+    matches!(answer, Ok(Ok(answer)) if answer.starts_with(b"PONG"))
 }
 
 /// Streams bytes to the clamd behind `socket`; see [`super::Clamd::scan`].

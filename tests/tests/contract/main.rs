@@ -3,11 +3,13 @@
 
 mod clamd;
 mod s3;
+mod sns;
 
 use anyhow::ensure;
 use futures_util::future::BoxFuture;
 use scanner_tests::fake_clamd::{FakeClamd, Reply};
 use scanner_tests::fake_s3::{FakeS3, Versioning};
+use scanner_tests::layer_clamd::LayerClamd;
 use scanner_tests::moto::Moto;
 
 /// A case by its name.
@@ -50,6 +52,28 @@ async fn fake_clamd_is_a_clamd() {
     let limited = clamd::Limited { socket: clamd.socket(), stream_max: 1024 * 1024 };
     clamd.next_stream(Reply::SizeLimit(limited.stream_max.into()));
     judge(clamd::limit_cases(&limited), &[]).await;
+}
+
+#[tokio::test]
+async fn the_layers_clamd_is_a_clamd() {
+    let stream_max = 2 * 1024 * 1024;
+    let clamd = LayerClamd::start(stream_max.into()).await.expect("starts");
+    judge(clamd::cases(clamd.socket()), &[]).await;
+
+    let limited = clamd::Limited { socket: clamd.socket().to_owned(), stream_max };
+    judge(clamd::limit_cases(&limited), &[]).await;
+}
+
+#[tokio::test]
+async fn fake_sns_is_an_sns() {
+    judge(sns::cases(&sns::InMemory::new()), &[]).await;
+}
+
+#[tokio::test]
+async fn moto_is_an_sns() {
+    let moto = Moto::start().await.expect("moto starts");
+    let served = sns::Served::on(&moto).await.expect("moto makes a topic with a subscriber");
+    judge(sns::cases(&served), sns::MOTO_DEVIATES).await;
 }
 
 /// Runs every case and reports all that fail. `deviations` name the cases that must fail here,

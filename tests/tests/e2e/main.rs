@@ -1,0 +1,11 @@
+//! The packaged function and the built layer, run as Lambda runs them.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test itself does")]
+
+mod confinement;
+mod layer;
+mod lifecycle;
+mod package;
+mod stalls;
+mod support;
+mod world;
