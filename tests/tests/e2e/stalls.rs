@@ -47,6 +47,8 @@ async fn clamd_stalled_while_it_reads_an_object_is_replaced() {
         "{record}"
     );
     recovered(&world, "large", stalled).await;
+    // The finding may be here before the line of the log is.
+    record_of(world.sandbox(), "large", "infected").await.unwrap();
     let outcomes: Vec<Value> = records(world.sandbox(), "large")
         .into_iter()
         .map(|record| record["outcome"].clone())
