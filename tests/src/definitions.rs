@@ -40,7 +40,7 @@ pub fn write(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_without_eicar(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
     store(dir, container(version, built, &[("daily.ndb", marker_line())]))
 }
