@@ -155,3 +155,15 @@ async fn no_key_is_too_odd() {
         assert_eq!(tags, verdict_tag("infected"), "{key:?}");
     }
 }
+
+/// Here and not on the host, which may have converters of its own.
+#[tokio::test]
+async fn html_in_utf_32_is_read() {
+    let world = world(|_| {}).await.unwrap();
+    let marker = String::from_utf8(samples::MARKER.to_vec()).unwrap();
+    let html = format!("\u{FEFF}<html><head></head><body><p>{marker}</p></body></html>\n");
+    let utf_32: Vec<u8> = html.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    world.put(UPLOADS, "page.html", utf_32).await.unwrap();
+    let finding = world.finding_for("page.html", DEADLINE).await.unwrap();
+    assert_eq!(finding.attribute("status"), Some("infected"));
+}

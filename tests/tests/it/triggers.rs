@@ -4,7 +4,7 @@ use scanner_tests::fake_s3::{Operation, S3ErrorCode};
 use scanner_tests::samples;
 use serde_json::{Value, json};
 
-use crate::support::{BUCKET, failed, queue, s3_event, s3_record, world};
+use crate::support::{BUCKET, VERSIONED, failed, queue, s3_event, s3_record, world};
 
 #[tokio::test]
 async fn a_malformed_event_is_an_error_with_the_reason_on_every_road() {
@@ -52,11 +52,10 @@ async fn a_deleted_object_or_version_is_acknowledged_and_noted() {
     let event = |record| s3_event(&[record]);
     let gone = world.s3.put(BUCKET, "gone", samples::eicar());
     world.s3.delete(BUCKET, "gone");
-    let versioned = crate::support::VERSIONED;
-    let version = world.s3.put(versioned, "k", samples::eicar());
-    world.s3.delete_version(versioned, "k", version.version_id.as_deref().unwrap());
+    let version = world.s3.put(VERSIONED, "k", samples::eicar());
+    world.s3.delete_version(VERSIONED, "k", version.version_id.as_deref().unwrap());
     let bodies =
-        [event(s3_record(BUCKET, "gone", &gone)), event(s3_record(versioned, "k", &version))];
+        [event(s3_record(BUCKET, "gone", &gone)), event(s3_record(VERSIONED, "k", &version))];
     let answer = world.invoke(queue(&bodies)).await.unwrap();
     assert!(failed(&answer).is_empty());
     assert!(world.sns.published().is_empty());
@@ -64,6 +63,18 @@ async fn a_deleted_object_or_version_is_acknowledged_and_noted() {
         assert_eq!((&record["outcome"], &record["reason"]), (&json!("skipped"), &json!("deleted")));
     }
     assert_eq!(world.records().len(), 2);
+}
+
+#[tokio::test]
+async fn a_delete_marker_is_a_deleted_object() {
+    let world = world();
+    world.s3.put(VERSIONED, "k", samples::eicar());
+    let client = world.s3.client();
+    let deleted = client.delete_object().bucket(VERSIONED).key("k").send().await.unwrap();
+    let marker = deleted.version_id().unwrap();
+    let job = json!({"objects": [{"bucket": VERSIONED, "key": "k", "version": marker}]});
+    world.invoke(job).await.unwrap();
+    assert_eq!(world.record()["reason"], "deleted");
 }
 
 #[tokio::test]

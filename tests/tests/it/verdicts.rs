@@ -42,6 +42,18 @@ async fn infected_is_tagged_and_the_signature_is_named() {
 }
 
 #[tokio::test]
+async fn a_rar_is_opened() {
+    let world = world();
+    for (key, rar) in [
+        ("4.rar", samples::rar4(&samples::eicar()).unwrap()),
+        ("5.rar", samples::rar5(&samples::eicar())),
+    ] {
+        world.upload(BUCKET, key, rar).await.unwrap();
+        assert_eq!(world.tag(BUCKET, key, None).as_deref(), Some("infected"), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn encrypted_is_no_with_the_reason_and_not_clean() {
     let world = world();
     let zip = samples::zip_encrypted(&samples::eicar(), "secret").unwrap();
