@@ -1,9 +1,10 @@
 //! What the environment decides. Read once, at the start; every bad value is named in one message
 //! and stops the start, so that a wrong setting is never a silent default.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use function_common::settings::{self, LogLevel, Reader, Setting, SettingsError, setting};
 use notifier_common::MessageFormat;
 
 /// Everything that the function can be told.
@@ -11,8 +12,12 @@ use notifier_common::MessageFormat;
 pub struct Config {
     /// Topic that findings go to.
     pub findings_topic_arn: String,
-    /// Folder with ClamAV's database files.
-    pub definitions_dir: PathBuf,
+    /// Bucket that the updater publishes definitions to.
+    pub definitions_bucket: String,
+    /// How long a sandbox may go without asking whether there are new ones.
+    pub definitions_max_check: Duration,
+    /// Age from which on definitions are called stale.
+    pub definitions_stale: Duration,
     /// Where the clamd layer lies.
     pub clamav_dir: PathBuf,
     /// Whether objects are tagged with their verdict.
@@ -31,26 +36,16 @@ pub struct Config {
     pub function_name: String,
     /// Memory of the function in MB; Lambda gives CPU in proportion.
     pub memory_mb: u32,
-}
-
-/// One environment variable, as the table in `docs/CONFIGURATION.md` has it; a test holds the two
-/// together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
-    /// Name of the variable.
-    pub name: &'static str,
-    /// What an unset variable means; none where it must be set.
-    pub default: Option<&'static str>,
-}
-
-const fn setting(name: &'static str, default: Option<&'static str>) -> Setting {
-    Setting { name, default }
+    /// How much is logged.
+    pub log_level: LogLevel,
 }
 
 /// Every environment variable that this crate reads.
-pub const SETTINGS: [Setting; 12] = [
+pub const SETTINGS: [Setting; 14] = [
     setting("FINDINGS_TOPIC_ARN", None),
-    setting("DEFINITIONS_DIR", None),
+    setting("DEFINITIONS_BUCKET", None),
+    setting("DEFINITIONS_MAX_CHECK_SECONDS", Some("300")),
+    setting("DEFINITIONS_STALE_HOURS", Some("72")),
     setting("CLAMAV_DIR", Some("/opt/clamav")),
     setting("TAG_FILES", Some("true")),
     setting("TAG_KEY", Some("s3-virusscan")),
@@ -63,106 +58,34 @@ pub const SETTINGS: [Setting; 12] = [
     setting("AWS_LAMBDA_LOG_LEVEL", Some("INFO")),
 ];
 
-/// Every bad value, in one message.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub struct ConfigError {
-    /// One line for each bad value: the variable, what is wrong, what would be right.
-    pub problems: Vec<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bad setting(s): {}", self.problems.len(), self.problems.join("; "))
-    }
-}
-
 impl Config {
     /// Reads the settings through `lookup`, which gives a variable's value or none.
     ///
     /// # Errors
     /// Names every variable that is missing or has a value that it cannot have.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut reader = Reader { lookup, problems: Vec::new() };
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(&SETTINGS, lookup);
         let config = Self {
             findings_topic_arn: reader.value("FINDINGS_TOPIC_ARN", topic_arn),
-            definitions_dir: reader.value("DEFINITIONS_DIR", absolute_path),
-            clamav_dir: reader.value("CLAMAV_DIR", absolute_path),
-            tag_files: reader.value("TAG_FILES", boolean),
+            definitions_bucket: reader.value("DEFINITIONS_BUCKET", settings::bucket_name),
+            definitions_max_check: Duration::from_secs(
+                reader.value("DEFINITIONS_MAX_CHECK_SECONDS", settings::number(0)).into(),
+            ),
+            definitions_stale: Duration::from_hours(
+                reader.value("DEFINITIONS_STALE_HOURS", settings::number(1)).into(),
+            ),
+            clamav_dir: reader.value("CLAMAV_DIR", settings::absolute_path),
+            tag_files: reader.value("TAG_FILES", settings::boolean),
             tag_key: reader.value("TAG_KEY", tag_key),
-            report_clean_files: reader.value("REPORT_CLEAN_FILES", boolean),
-            delete_infected_files: reader.value("DELETE_INFECTED_FILES", boolean),
+            report_clean_files: reader.value("REPORT_CLEAN_FILES", settings::boolean),
+            delete_infected_files: reader.value("DELETE_INFECTED_FILES", settings::boolean),
             message_format: reader.value("MESSAGE_FORMAT", message_format),
-            metrics_namespace: reader.value("METRICS_NAMESPACE", namespace),
-            function_name: reader.value("AWS_LAMBDA_FUNCTION_NAME", |name| Ok(name.to_owned())),
-            memory_mb: reader.value("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", megabytes),
+            metrics_namespace: reader.value("METRICS_NAMESPACE", settings::namespace),
+            function_name: reader.value("AWS_LAMBDA_FUNCTION_NAME", settings::text),
+            memory_mb: reader.value("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", settings::number(1)),
+            log_level: reader.value("AWS_LAMBDA_LOG_LEVEL", settings::log_level),
         };
-        if reader.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError { problems: reader.problems })
-        }
-    }
-}
-
-/// The level that Lambda's logging configuration asks for.
-///
-/// # Errors
-/// A level that Lambda does not know.
-pub fn log_level(lookup: impl Fn(&str) -> Option<String>) -> Result<tracing::Level, ConfigError> {
-    let mut reader = Reader { lookup, problems: Vec::new() };
-    let level = reader.value("AWS_LAMBDA_LOG_LEVEL", level);
-    if reader.problems.is_empty() {
-        Ok(level.0)
-    } else {
-        Err(ConfigError { problems: reader.problems })
-    }
-}
-
-struct Reader<L> {
-    lookup: L,
-    problems: Vec<String>,
-}
-
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
-    /// The parsed value of a variable, or a placeholder and one more problem. An empty value counts
-    /// as unset: CloudFormation cannot leave a variable out.
-    fn value<T: Default>(
-        &mut self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
-        let setting = SETTINGS
-            .iter()
-            .find(|setting| setting.name == name)
-            .expect("every name is in SETTINGS");
-        let value = (self.lookup)(name).filter(|value| !value.is_empty());
-        let Some(value) = value.as_deref().or(setting.default) else {
-            self.problems.push(format!("{name} is not set"));
-            return T::default();
-        };
-        parse(value).unwrap_or_else(|expected| {
-            self.problems
-                .push(format!("{name} is `{}`, expected {expected}", value.escape_debug()));
-            T::default()
-        })
-    }
-}
-
-fn boolean(value: &str) -> Result<bool, String> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("true or false".into()),
-    }
-}
-
-fn absolute_path(value: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(value);
-    // clamd.conf, which carries this path, is read line by line.
-    if path.is_absolute() && !value.chars().any(char::is_control) {
-        Ok(path)
-    } else {
-        Err("an absolute path without control characters".into())
+        reader.finish(config)
     }
 }
 
@@ -194,40 +117,6 @@ fn message_format(value: &str) -> Result<MessageFormat, String> {
         "widdix" => Ok(MessageFormat::Widdix),
         "json" => Ok(MessageFormat::Json),
         _ => Err("widdix or json".into()),
-    }
-}
-
-/// CloudWatch's rule for namespaces: 1 to 255 characters, those of names and paths, not beginning
-/// with `AWS/` (CloudWatch API reference, PutMetricData).
-fn namespace(value: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
-    if value.len() <= 255 && value.chars().all(legal) && !value.starts_with("AWS/") {
-        Ok(value.to_owned())
-    } else {
-        Err("1 to 255 letters, digits, spaces or . - _ / # :, not beginning with AWS/".into())
-    }
-}
-
-fn megabytes(value: &str) -> Result<u32, String> {
-    value.parse().map_err(|_| "the function's memory in MB".into())
-}
-
-struct Level(tracing::Level);
-
-impl Default for Level {
-    fn default() -> Self {
-        Self(tracing::Level::INFO)
-    }
-}
-
-fn level(value: &str) -> Result<Level, String> {
-    match value {
-        "TRACE" => Ok(Level(tracing::Level::TRACE)),
-        "DEBUG" => Ok(Level(tracing::Level::DEBUG)),
-        "INFO" => Ok(Level(tracing::Level::INFO)),
-        "WARN" => Ok(Level(tracing::Level::WARN)),
-        "ERROR" | "FATAL" => Ok(Level(tracing::Level::ERROR)),
-        _ => Err("TRACE, DEBUG, INFO, WARN, ERROR or FATAL".into()),
     }
 }
 

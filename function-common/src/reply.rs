@@ -4,7 +4,9 @@
 //! clamd, an encrypted archive and a crossed limit one of "clean" and "infected"; here they are
 //! what they are.
 
-use notifier_common::{Reason, Verdict};
+use notifier_common::Reason;
+
+use crate::manifest::PORTABLE_EXECUTABLE;
 
 /// Why an answer is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +28,25 @@ pub enum ReplyError {
     },
 }
 
+/// What clamd says about one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It looked at everything that its definitions are for, and knows nothing bad of it.
+    Clean,
+    /// It knows this signature of it.
+    Infected(String),
+    /// It did not look at everything, or could not.
+    Unscannable(Reason),
+    /// It did, but there is a Windows program inside that the other shard has to look at
+    /// ([`PORTABLE_EXECUTABLE`]).
+    PortableExecutable,
+}
+
 /// Reads the answer to one `INSTREAM` (clamd(8); the spellings were taken from clamd 1.4.6).
 ///
 /// # Errors
 /// Every answer that is neither `OK` nor a finding. None of them is a verdict.
-pub fn parse(reply: &[u8]) -> Result<Verdict, ReplyError> {
+pub fn parse(reply: &[u8]) -> Result<Answer, ReplyError> {
     let text = String::from_utf8_lossy(reply);
     // NUL ends an answer to a `z` command; a read time-out ends in a newline all the same.
     let text = text.trim_end_matches(['\0', '\n']);
@@ -38,15 +54,15 @@ pub fn parse(reply: &[u8]) -> Result<Verdict, ReplyError> {
         return Err(ReplyError::Empty);
     }
     if text == "INSTREAM size limit exceeded. ERROR" {
-        return Ok(Verdict::Unscannable { reason: Reason::TooLarge });
+        return Ok(Answer::Unscannable(Reason::TooLarge));
     }
     if text == "COMMAND READ TIMED OUT" || text.ends_with(" ERROR") {
         return Err(ReplyError::Error { text: start(text) });
     }
     match text.strip_prefix("stream: ") {
-        Some("OK") => Ok(Verdict::Clean),
+        Some("OK") => Ok(Answer::Clean),
         Some(found) => match found.strip_suffix(" FOUND") {
-            Some(name) if is_name(name) => Ok(verdict(name)),
+            Some(name) if is_name(name) => Ok(answer(name)),
             _ => Err(ReplyError::Unknown { text: start(text) }),
         },
         None => Err(ReplyError::Unknown { text: start(text) }),
@@ -60,10 +76,17 @@ fn is_name(name: &str) -> bool {
 
 /// What a reported name says: most are infections, but the names of crossed limits and of
 /// encryption only say that the engine did not look at everything.
-fn verdict(name: &str) -> Verdict {
+///
+/// clamd appends `.UNOFFICIAL` to names from databases that ClamAV's makers did not sign. All that
+/// it loads here was put together, and proven, by our updater, so the word says nothing.
+fn answer(name: &str) -> Answer {
+    let name = name.strip_suffix(".UNOFFICIAL").unwrap_or(name);
+    if name == PORTABLE_EXECUTABLE {
+        return Answer::PortableExecutable;
+    }
     match unscannable(name) {
-        Some(reason) => Verdict::Unscannable { reason },
-        None => Verdict::Infected { signatures: vec![name.to_owned()] },
+        Some(reason) => Answer::Unscannable(reason),
+        None => Answer::Infected(name.to_owned()),
     }
 }
 
@@ -88,17 +111,17 @@ fn start(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn infected(name: &str) -> Result<Verdict, ReplyError> {
-        Ok(Verdict::Infected { signatures: vec![name.into()] })
+    fn infected(name: &str) -> Result<Answer, ReplyError> {
+        Ok(Answer::Infected(name.into()))
     }
 
-    fn no(reason: Reason) -> Result<Verdict, ReplyError> {
-        Ok(Verdict::Unscannable { reason })
+    fn no(reason: Reason) -> Result<Answer, ReplyError> {
+        Ok(Answer::Unscannable(reason))
     }
 
     #[test]
     fn ok_is_clean_and_nothing_that_contains_it_is() {
-        assert_eq!(parse(b"stream: OK\0"), Ok(Verdict::Clean));
+        assert_eq!(parse(b"stream: OK\0"), Ok(Answer::Clean));
         for reply in [
             "OK",
             "stream: OK OK",
@@ -118,7 +141,7 @@ mod tests {
             parse(b"stream: Win.Test.EICAR_HDB-1 FOUND\0"),
             infected("Win.Test.EICAR_HDB-1")
         );
-        assert_eq!(parse(b"stream: My.Rule.UNOFFICIAL FOUND\0"), infected("My.Rule.UNOFFICIAL"));
+        assert_eq!(parse(b"stream: My.Rule.UNOFFICIAL FOUND\0"), infected("My.Rule"));
         let phishing = "Heuristics.Phishing.Email.SpoofedDomain";
         assert_eq!(parse(format!("stream: {phishing} FOUND\0").as_bytes()), infected(phishing));
     }
@@ -139,6 +162,14 @@ mod tests {
             assert_eq!(parse(format!("stream: {name} FOUND\0").as_bytes()), no(reason), "{name}");
         }
         assert_eq!(parse(b"INSTREAM size limit exceeded. ERROR\0"), no(Reason::TooLarge));
+    }
+
+    #[test]
+    fn a_windows_program_is_neither_an_infection_nor_clean() {
+        let reply = format!("stream: {PORTABLE_EXECUTABLE}.UNOFFICIAL FOUND\0");
+        assert_eq!(parse(reply.as_bytes()), Ok(Answer::PortableExecutable));
+        let longer = format!("{PORTABLE_EXECUTABLE}.Not");
+        assert_eq!(parse(format!("stream: {longer} FOUND\0").as_bytes()), infected(&longer));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
 use futures_util::Stream;
-use notifier_common::Verdict;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -18,7 +17,7 @@ use tokio::time::timeout;
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
 use super::{ClamdError, Paths, eicar};
-use crate::reply;
+use crate::reply::{self, Answer};
 
 /// How often a starting clamd is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_millis(10);
@@ -111,11 +110,16 @@ impl Running {
         }
         let canary = futures_util::stream::iter([Ok(Bytes::from(eicar()))]);
         match scan(socket, canary).await? {
-            Verdict::Infected { .. } => {}
+            Answer::Infected(_) => {}
             other => return Err(ClamdError::Canary { answer: format!("{other:?}") }),
         }
         let version = get_version(connection(socket)).await.map_err(ClamdError::Connection)?;
         Ok(engine_version(&version))
+    }
+
+    /// Its process id, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     fn last_words(&self) -> String {
@@ -141,7 +145,7 @@ async fn answers(socket: &Path) -> bool {
 }
 
 /// Streams bytes to the clamd behind `socket`; see [`super::Clamd::scan`].
-pub(super) async fn scan<S>(socket: &Path, stream: S) -> Result<Verdict, ClamdError>
+pub(super) async fn scan<S>(socket: &Path, stream: S) -> Result<Answer, ClamdError>
 where
     S: Stream<Item = io::Result<Bytes>>,
 {

@@ -10,10 +10,9 @@ use std::process::ExitStatus;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use notifier_common::Verdict;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
-use crate::reply::ReplyError;
+use crate::reply::{Answer, ReplyError};
 use conf::Limits;
 use process::Running;
 
@@ -101,43 +100,27 @@ impl ClamdError {
 pub struct Clamd {
     paths: Paths,
     limits: Limits,
-    /// One permit for each scan at a time.
-    permits: Semaphore,
     running: Mutex<Option<Running>>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
 }
 
 impl Clamd {
-    /// Starts clamd, sized to the function's memory and to what its work folder holds. It goes on
-    /// loading its database in the background; [`Clamd::ready`] waits for it.
+    /// Starts clamd. It goes on loading its database in the background; [`Clamd::ready`] waits for
+    /// it.
     ///
     /// # Errors
     /// When the work folder cannot be prepared or the program cannot be started.
-    pub fn start(paths: Paths, memory_mb: u32) -> Result<Self, ClamdError> {
+    pub fn start(paths: Paths, limits: Limits) -> Result<Self, ClamdError> {
         prepare(&paths.work_dir)?;
-        let free = free_bytes(&paths.work_dir)?;
-        let limits = Limits::for_function(memory_mb, free);
         let running = Running::spawn(&paths, &limits)?;
-        Ok(Self {
-            paths,
-            limits,
-            permits: Semaphore::new(limits.scans as usize),
-            filtered: running.filtered,
-            running: Mutex::new(Some(running)),
-        })
+        Ok(Self { paths, limits, filtered: running.filtered, running: Mutex::new(Some(running)) })
     }
 
     /// Whether it is under the system call filter (see [`confine`]).
     #[must_use]
     pub fn filtered(&self) -> bool {
         self.filtered
-    }
-
-    /// What it can take.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// Waits until clamd answers and finds the EICAR test file; starts it again if it died or stands
@@ -175,19 +158,13 @@ impl Clamd {
         }
     }
 
-    /// The permits that scans take: one each, or all for a scan that wants clamd for itself.
-    #[must_use]
-    pub fn permits(&self) -> &Semaphore {
-        &self.permits
-    }
-
-    /// Streams one object to clamd and waits for its answer. The caller holds a permit and has
-    /// waited for [`Clamd::ready`]. A stream that ends early must end in an error, as
-    /// [`crate::object::Object::into_stream`] does: else what came is scanned as if it were whole.
+    /// Streams one object to clamd and waits for its answer. The caller has waited for
+    /// [`Clamd::ready`], and sends no more streams at a time than the limits say. A stream that ends
+    /// early must end in an error: else what came is scanned as if it were whole.
     ///
     /// # Errors
     /// When the stream fails, the connection breaks, or the answer is no verdict.
-    pub async fn scan<S>(&self, stream: S) -> Result<Verdict, ClamdError>
+    pub async fn scan<S>(&self, stream: S) -> Result<Answer, ClamdError>
     where
         S: Stream<Item = io::Result<Bytes>>,
     {
@@ -198,6 +175,12 @@ impl Clamd {
     /// a scan, which goes on inside clamd when its client has gone.
     pub async fn stop(&self) {
         end(&mut *self.running.lock().await).await;
+    }
+
+    /// Memory that it holds, in bytes; none while there is no process.
+    pub async fn memory(&self) -> Option<u64> {
+        let slot = self.running.lock().await;
+        resident(slot.as_ref()?.id()?)
     }
 
     fn socket(&self) -> PathBuf {
@@ -232,15 +215,33 @@ fn prepare(work_dir: &Path) -> Result<(), ClamdError> {
     prepare().map_err(|source| ClamdError::WorkDir { path: work_dir.to_owned(), source })
 }
 
-fn free_bytes(dir: &Path) -> Result<u64, ClamdError> {
+/// Bytes that are free on the file system of `dir`.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn free_bytes(dir: &Path) -> Result<u64, ClamdError> {
     let statistics = rustix::fs::statvfs(dir)
         .map_err(|source| ClamdError::WorkDir { path: dir.to_owned(), source: source.into() })?;
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
+/// Resident memory of a process in bytes: the line `VmRSS:  1234 kB` of its status (proc(5)).
+#[must_use]
+pub fn resident(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kilobytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_process_holds_memory_and_one_that_is_not_there_holds_none() {
+        assert!(resident(std::process::id()).unwrap() > 1 << 20);
+        assert_eq!(resident(u32::MAX), None);
+    }
 
     #[test]
     fn eicar_is_the_68_bytes_that_it_must_be() {

@@ -1,0 +1,10 @@
+//! What the functions of s3-virusscan have in common: [`clamd`] and what it answers ([`reply`]),
+//! the [`manifest`] by which definitions are handed over, the reading of [`settings`], the log,
+//! and the errors of AWS services.
+
+pub mod clamd;
+pub mod logging;
+pub mod manifest;
+pub mod reply;
+pub mod service_error;
+pub mod settings;
