@@ -14,6 +14,7 @@ parameter does not fit, a rule of the template refuses it, or a function is left
 """
 
 import json
+import logging
 import os
 import pathlib
 import re
@@ -27,6 +28,7 @@ from samcli.lib.intrinsic_resolver.intrinsics_symbol_table import IntrinsicsSymb
 from samcli.lib.translate.sam_template_validator import SamTemplateValidator
 from samcli.yamlhelper import yaml_parse
 
+logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it warns of metrics that it did not send
 TEMPLATE = pathlib.Path(__file__).parent.parent / "template.yaml"
 REGION, ACCOUNT, STACK = "us-east-1", "123456789012", "s3-virusscan"
 NO_VALUE = "<no value>"  # the resolver has no notion of it
