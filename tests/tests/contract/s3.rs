@@ -2,6 +2,7 @@
 //! the AWS documentation decides; a case that rests on one page of it names the page.
 
 mod conditions;
+mod configuration;
 mod objects;
 mod tagging;
 
@@ -32,6 +33,7 @@ pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     let mut all = objects::cases(client);
     all.extend(conditions::cases(client));
     all.extend(tagging::cases(client));
+    all.extend(configuration::cases(client));
     all
 }
 
