@@ -72,12 +72,10 @@ impl Scope {
     /// Two prefixes overlap if a key can begin with both, and so do suffixes.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html>
     fn overlaps(&self, other: &Self) -> bool {
-        let either = |test: fn(&str, &str) -> bool, one: &str, two: &str| {
-            test(one, two) || test(two, one)
-        };
-        let same_event = |one: &Event| {
-            other.events.iter().any(|two| either(covers, one.as_ref(), two.as_ref()))
-        };
+        let either =
+            |test: fn(&str, &str) -> bool, one: &str, two: &str| test(one, two) || test(two, one);
+        let same_event =
+            |one: &Event| other.events.iter().any(|two| either(covers, one.as_ref(), two.as_ref()));
         self.events.iter().any(same_event)
             && either(|one, two| one.starts_with(two), &self.prefix, &other.prefix)
             && either(|one, two| one.ends_with(two), &self.suffix, &other.suffix)

@@ -2,9 +2,8 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
-    EventBridgeConfiguration, FilterRule, FilterRuleName, LambdaFunctionConfiguration,
-    NotificationConfiguration, NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter,
-    TopicConfiguration,
+    EventBridgeConfiguration, FilterRule, FilterRuleName, NotificationConfiguration,
+    NotificationConfigurationFilter, QueueConfiguration, S3KeyFilter, TopicConfiguration,
 };
 use scanner_tests::fake_s3::{FakeS3, Versioning};
 use scanner_tests::moto::Moto;
@@ -16,9 +15,8 @@ const BUCKET: &str = "uploads";
 
 /// Two, with filters and several events, and the switch of EventBridge.
 fn notifications(queue: &str, topic: &str) -> NotificationConfiguration {
-    let rule = |name: FilterRuleName, value: &str| {
-        FilterRule::builder().name(name).value(value).build()
-    };
+    let rule =
+        |name: FilterRuleName, value: &str| FilterRule::builder().name(name).value(value).build();
     let rules = S3KeyFilter::builder()
         .filter_rules(rule(FilterRuleName::Prefix, "in/ü "))
         .filter_rules(rule(FilterRuleName::Suffix, ".jpg"));

@@ -55,11 +55,8 @@ async fn without_a_policy_to_attach_none_is_looked_at() {
     stack.create(&properties).await;
     stack.update(&properties, &properties).await;
     stack.delete(&properties).await;
-    let policies = [
-        Operation::GetBucketPolicy,
-        Operation::PutBucketPolicy,
-        Operation::DeleteBucketPolicy,
-    ];
+    let policies =
+        [Operation::GetBucketPolicy, Operation::PutBucketPolicy, Operation::DeleteBucketPolicy];
     assert!(!s3.calls().iter().any(|call| policies.contains(&call.operation)), "{:?}", s3.calls());
 }
 

@@ -51,9 +51,8 @@ async fn what_another_stack_wires_in_between_is_an_overlap() {
     let theirs = s3.notifications("uploads");
     stack.delete(&other).await;
     // Between the check of all buckets and the change of this one.
-    s3.on_bucket(Operation::GetBucketNotificationConfiguration, "uploads").after(
-        move |s3: &FakeS3| s3.set_notifications("uploads", theirs.clone()),
-    );
+    s3.on_bucket(Operation::GetBucketNotificationConfiguration, "uploads")
+        .after(move |s3: &FakeS3| s3.set_notifications("uploads", theirs.clone()));
     let reason = stack.fails("Create", &properties(&["uploads"]), None).await;
     assert!(reason.contains("`other` to arn:aws:sqs"), "{reason}");
 }
@@ -62,8 +61,7 @@ async fn what_another_stack_wires_in_between_is_an_overlap() {
 async fn two_stacks_have_statements_of_their_own() {
     let (_, stack) = world(&["uploads"]);
     let one = with(&properties(&["uploads"]), &[("QuarantinePolicy", "attach")]);
-    let eventbridge =
-        [("Trigger", "eventbridge"), ("TargetArn", ""), ("ConfigurationId", "other")];
+    let eventbridge = [("Trigger", "eventbridge"), ("TargetArn", ""), ("ConfigurationId", "other")];
     let other = with(&one, &eventbridge);
     stack.create(&one).await;
     stack.create(&other).await;
