@@ -26,6 +26,10 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
     ("a_longer_key_is_refused", "has no limit on the length of keys"),
     ("a_tagging_answer_names_the_version", "answers PutObjectTagging without x-amz-version-id"),
     ("a_tag_key_comes_once", "takes two tags with one key"),
+    ("a_bucket_without_notifications_has_none", "answers a document of another name"),
+    ("notifications_for_the_same_uploads_are_refused", "knows no overlap"),
+    ("notifications_with_the_same_id_are_refused", "takes two notifications with one id"),
+    ("a_policy_that_is_no_json_is_refused", "takes any text as a policy"),
 ];
 
 /// Every case. They need both buckets and use a key of their own each.
