@@ -13,7 +13,8 @@ use crate::support::{FUNCTION, SIDS, Stack, assert_same, properties, sids, with}
 
 const BUCKET: &str = "uploads";
 
-/// Two, with filters and several events, and the switch of EventBridge.
+/// Two, with filters and several events, and the switch of EventBridge (which moto does not
+/// show: `tests/contract`).
 fn notifications(queue: &str, topic: &str) -> NotificationConfiguration {
     let rule =
         |name: FilterRuleName, value: &str| FilterRule::builder().name(name).value(value).build();
@@ -79,10 +80,11 @@ fn without_ours(all: &NotificationConfiguration) -> NotificationConfiguration {
 }
 
 /// Create, the same create again, four updates and delete; theirs is there after each.
-async fn survives(client: Client, queue: &str, topic: &str, ours: &str) {
+async fn survives(client: Client, queue: &str, topic: &str, ours: &str) -> Stack {
     configure(&client, queue, topic).await;
     let stack = Stack::on(client);
     let theirs = stack.notifications(BUCKET).await;
+    assert_eq!(theirs.queue_configurations().len() + theirs.topic_configurations().len(), 2);
     let names = ["TlsOnly", ""];
     let check = async |what: &str, expected: usize, attached: bool| {
         let all = stack.notifications(BUCKET).await;
@@ -127,6 +129,7 @@ async fn survives(client: Client, queue: &str, topic: &str, ours: &str) {
     assert_eq!(stack.policy(BUCKET).await, Some(policy()));
     stack.delete(&function).await;
     check("delete again", 1, false).await;
+    stack
 }
 
 #[tokio::test]
@@ -134,7 +137,9 @@ async fn on_the_s3_in_memory() {
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off);
     let queue = "arn:aws:sqs:us-east-1:123456789012:theirs";
     let topic = "arn:aws:sns:us-east-1:123456789012:theirs";
-    survives(s3.client(), queue, topic, "arn:aws:sqs:us-east-1:123456789012:ours").await;
+    let ours = "arn:aws:sqs:us-east-1:123456789012:ours";
+    let stack = survives(s3.client(), queue, topic, ours).await;
+    assert_same(&stack.notifications(BUCKET).await, &notifications(queue, topic));
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
     ("a_tagging_answer_names_the_version", "answers PutObjectTagging without x-amz-version-id"),
     ("a_tag_key_comes_once", "takes two tags with one key"),
     ("a_bucket_without_notifications_has_none", "answers a document of another name"),
+    ("the_switch_of_eventbridge_is_shown", "does not answer what EventBridge is set to"),
     ("notifications_for_the_same_uploads_are_refused", "knows no overlap"),
     ("notifications_with_the_same_id_are_refused", "takes two notifications with one id"),
     ("a_policy_that_is_no_json_is_refused", "takes any text as a policy"),

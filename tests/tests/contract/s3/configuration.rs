@@ -21,6 +21,7 @@ pub(super) fn cases(client: &Client) -> Vec<Case<'_>> {
     cases![client;
         a_bucket_without_notifications_has_none,
         notifications_are_replaced_as_a_whole_and_kept,
+        the_switch_of_eventbridge_is_shown,
         a_notification_without_an_id_gets_one,
         notifications_for_the_same_uploads_are_refused,
         notifications_with_the_same_id_are_refused,
@@ -93,13 +94,23 @@ async fn a_bucket_without_notifications_has_none(client: &Client) -> anyhow::Res
 async fn notifications_are_replaced_as_a_whole_and_kept(client: &Client) -> anyhow::Result<()> {
     let rules = [("prefix", "in/"), ("suffix", ".jpg")];
     let one = notify(Some("one"), "s3:ObjectCreated:*", &rules);
-    put(client, PLAIN, vec![one.clone()], true).await?;
-    same("one and EventBridge", got(client, PLAIN).await?, (vec![one], true))?;
+    put(client, PLAIN, vec![one.clone()], false).await?;
+    same("one", got(client, PLAIN).await?, (vec![one], false))?;
     let two = notify(Some("two"), "s3:ObjectRemoved:*", &rules);
     put(client, PLAIN, vec![two.clone()], false).await?;
     same("two", got(client, PLAIN).await?, (vec![two], false))?;
     put(client, PLAIN, Vec::new(), false).await?;
     Ok(())
+}
+
+async fn the_switch_of_eventbridge_is_shown(client: &Client) -> anyhow::Result<()> {
+    let one = || vec![notify(Some("one"), "s3:ObjectRemoved:*", &[("prefix", "a/")])];
+    put(client, VERSIONED, one(), true).await?;
+    let (_, on) = got(client, VERSIONED).await?;
+    put(client, VERSIONED, one(), false).await?;
+    let (_, off) = got(client, VERSIONED).await?;
+    put(client, VERSIONED, Vec::new(), false).await?;
+    same("on, then off", (on, off), (true, false))
 }
 
 async fn a_notification_without_an_id_gets_one(client: &Client) -> anyhow::Result<()> {
