@@ -3,6 +3,7 @@
 
 pub mod artefacts;
 pub mod bridge;
+pub mod cloudformation;
 mod confinement;
 pub mod definitions;
 pub mod demo;
