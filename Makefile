@@ -25,9 +25,9 @@ layer: tools ## clamd for this machine's architecture in target/layer
 layer-arm64: tools ## clamd for arm64 in target/layer/arm64
 	@layers/clamd/build.sh arm64 target/layer/arm64
 
-function: tools ## the scanner for provided.al2023 in target/lambda/bootstrap
+function: tools ## the functions for provided.al2023 in target/lambda
 	@echo "function: cargo lambda build, release"
-	@cargo lambda build --locked --quiet --release --package scanner --bin bootstrap
+	@cargo lambda build --locked --quiet --release --package scanner
 
 template: tools ## check template.yaml
 	@echo "template: sam validate --lint, cfn-lint"

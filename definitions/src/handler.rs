@@ -67,7 +67,8 @@ impl<W: Fn(&str)> Handler<W> {
                 }
                 Ok::<_, UpdateError>(Attributes::new())
             };
-            self.responder.respond(event.payload, event.context.deadline(), work).await?;
+            let deadline = event.context.deadline();
+            self.responder.respond(event.payload, deadline, work).boxed_local().await?;
             return Ok(Value::Null);
         }
         self.run(request_id).await?;
@@ -78,7 +79,7 @@ impl<W: Fn(&str)> Handler<W> {
     async fn run(&self, request_id: &str) -> Result<(), UpdateError> {
         let started = Instant::now();
         let mut record = Record::default();
-        // On the heap: a run's state is large, and is held by every future around it.
+        // Boxed, here and above: else types are nested deeper than the compiler goes.
         let update = self.app.update(&mut record).boxed_local();
         let update = AssertUnwindSafe(update).catch_unwind().await;
         let result = update.unwrap_or_else(|panic| {

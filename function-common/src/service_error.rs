@@ -73,6 +73,12 @@ impl ServiceError {
         self.status == Some(412)
     }
 
+    /// Whether the object is still the one that `If-None-Match` named.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.status == Some(304)
+    }
+
     /// Whether the object lies in an archive storage class.
     #[must_use]
     pub fn is_archived(&self) -> bool {

@@ -14,6 +14,10 @@ pub struct Definitions {
     pub version: u32,
     /// When it was built, RFC 3339, UTC.
     pub built: String,
+    /// Its age at the time of the verdict, in whole hours.
+    pub age_hours: u64,
+    /// Whether that is more than the owner wants it to be; a verdict by them is worth less.
+    pub stale: bool,
 }
 
 /// One object's verdict, with all that a subscriber needs to act on it.

@@ -1,7 +1,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Finding, Verdict};
+use crate::{Definitions, Finding, Verdict};
 
 /// Longest subject that SNS takes: "less than 100 characters" (SNS API reference, Publish).
 const SUBJECT_MAX: usize = 99;
@@ -79,6 +79,11 @@ impl Message {
         if encoded {
             attributes.push(("key_encoding", "url".to_owned()));
         }
+        let Definitions { version, built, stale, .. } = &finding.definitions;
+        attributes.push(("definitions", format!("{version}/{built}")));
+        if *stale {
+            attributes.push(("definitions_stale", "true".to_owned()));
+        }
         // SNS refuses the whole message for one empty value.
         attributes.retain(|(_, value)| !value.is_empty());
 
@@ -127,7 +132,12 @@ mod tests {
             verdict,
             action: Action::No,
             engine: "1.4.6".into(),
-            definitions: Definitions { version: 28129, built: "2026-09-20T06:26:26Z".into() },
+            definitions: Definitions {
+                version: 28129,
+                built: "2026-09-20T06:26:26Z".into(),
+                age_hours: 5,
+                stale: false,
+            },
             duration_ms: 12,
         }
     }
@@ -148,7 +158,8 @@ mod tests {
                 ("bucket", "my-bucket"),
                 ("key", "dir/a b.pdf"),
                 ("status", "clean"),
-                ("action", "no")
+                ("action", "no"),
+                ("definitions", "28129/2026-09-20T06:26:26Z"),
             ]
             .map(|(name, value)| (name, value.to_owned()))
         );
@@ -170,6 +181,26 @@ mod tests {
     }
 
     #[test]
+    fn stale_definitions_are_said_in_every_form() {
+        let mut finding = finding("k", Verdict::Clean);
+        finding.definitions.stale = true;
+        let message = Message::render(&finding, MessageFormat::Json);
+        assert_eq!(attribute(&message, "definitions_stale"), Some("true"));
+        let body: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(body["definitions"]["stale"], true);
+    }
+
+    #[test]
+    fn a_queue_with_raw_delivery_can_carry_all_attributes() {
+        // "raw message delivery ... up to 10 message attributes" (SNS developer guide).
+        let mut finding = finding(" ", Verdict::Infected { signatures: vec!["A".into()] });
+        finding.version = Some("v1".into());
+        finding.definitions.stale = true;
+        let message = Message::render(&finding, MessageFormat::Widdix);
+        assert_eq!(message.attributes.len(), 9, "{:?}", message.attributes);
+    }
+
+    #[test]
     fn json_body_is_the_finding_and_the_attributes_stay() {
         let unscannable = Verdict::Unscannable { reason: Reason::Encrypted };
         let finding = finding("k", unscannable);
@@ -180,7 +211,8 @@ mod tests {
             json!({
                 "schema": 1, "bucket": "my-bucket", "key": "k", "etag": "0123", "size": 68,
                 "status": "no", "action": "no", "reason": "encrypted", "engine": "1.4.6",
-                "definitions": {"version": 28129, "built": "2026-09-20T06:26:26Z"},
+                "definitions": {"version": 28129, "built": "2026-09-20T06:26:26Z",
+                    "age_hours": 5, "stale": false},
                 "duration_ms": 12,
             })
         );

@@ -1,155 +1,203 @@
-//! Which signature database there is. Version and build date come from the header of ClamAV's
-//! database containers.
+//! Fetches definitions from our own bucket: the manifest, and the files of the generation that it
+//! names. Nothing is unpacked before its SHA-256 is the one in the manifest.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use notifier_common::Definitions;
+use aws_sdk_s3::Client;
+use function_common::manifest::{self, MANIFEST_KEY, Manifest, ManifestError, Shard};
+use function_common::service_error::{ServiceError, chain};
+use futures_util::future::try_join_all;
+use sha2::{Digest as _, Sha256};
 
-/// A container begins with a header of this many bytes: fields separated by colons, padded with
-/// spaces (ClamAV manual, "Anatomy of a CVD").
-const HEADER: usize = 512;
+/// Times that a file is fetched before the fetch is given up. The SDK retries requests by itself;
+/// this is for bodies that break off.
+const ATTEMPTS: usize = 3;
+
+/// Largest manifest that is read, in bytes. A real one has under ten files and a few kilobytes.
+const MANIFEST_MAX: i64 = 1 << 20;
 
 /// Why there are no definitions. Without them nothing is scanned and nothing is called clean.
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionsError {
-    /// The folder or a file in it cannot be read.
-    #[error("cannot read the definitions at {}", path.display())]
-    Io {
-        /// What could not be read.
+    /// The updater has published nothing.
+    #[error(
+        "there are no definitions in s3://{bucket} yet; has the definitions function run? Its log \
+         says why when it fails"
+    )]
+    None {
+        /// The bucket.
+        bucket: String,
+    },
+    /// S3 refused.
+    #[error("cannot read s3://{bucket}/{key}")]
+    Service {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Why.
+        #[source]
+        source: Box<ServiceError>,
+    },
+    /// A body broke off, again and again.
+    #[error("reading s3://{bucket}/{key} broke off {ATTEMPTS} times: {cause}")]
+    Broken {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The last cause.
+        cause: String,
+    },
+    /// The manifest is not one.
+    #[error("the manifest s3://{bucket}/{MANIFEST_KEY} cannot be used")]
+    Manifest {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// A file is not the one that the manifest names.
+    #[error("s3://{bucket}/{key} is not what the manifest says: {problem}")]
+    Damaged {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// What differs.
+        problem: String,
+    },
+    /// It cannot be written.
+    #[error("cannot write definitions to {}; is there room in /tmp?", path.display())]
+    Write {
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// Nothing in the folder tells a version.
-    #[error(
-        "no definitions: {} holds no ClamAV database container (.cvd, .cld or .cud); \
-         put main.cvd and daily.cvd there or point DEFINITIONS_DIR at them",
-        path.display()
-    )]
-    None {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A container without a proper header.
-    #[error("the definitions file {} is damaged: {problem}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with its header.
-        problem: &'static str,
-    },
 }
 
-/// Reads the headers of all containers in `dir` and tells the newest of them, which is `daily`
-/// in an ordinary database.
-///
-/// # Errors
-/// When the folder cannot be read, holds no container, or holds a damaged one.
-pub fn newest(dir: &Path) -> Result<Definitions, DefinitionsError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DefinitionsError::Io { path, source }
-    };
-    let mut newest: Option<(Timestamp, u32)> = None;
-    for entry in std::fs::read_dir(dir).map_err(io(dir))? {
-        let path = entry.map_err(io(dir))?.path();
-        if !is_container(&path) {
-            continue;
+/// A manifest, and what tells whether it is still the current one.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its ETag.
+    pub etag: String,
+}
+
+/// The bucket that the updater publishes to.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    bucket: String,
+}
+
+impl Store {
+    /// Reads `bucket` through `client`.
+    #[must_use]
+    pub fn new(client: Client, bucket: String) -> Self {
+        Self { client, bucket }
+    }
+
+    /// The current manifest; none when it is still the one with the ETag `known`.
+    ///
+    /// # Errors
+    /// When there is none, or none that can be used.
+    pub async fn manifest(&self, known: Option<&str>) -> Result<Option<Current>, DefinitionsError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(MANIFEST_KEY);
+        let answer = match request.set_if_none_match(known.map(str::to_owned)).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match ServiceError::new("GetObject", &error) {
+                    error if error.is_unchanged() => Ok(None),
+                    error if error.is_gone() => {
+                        Err(DefinitionsError::None { bucket: self.bucket.clone() })
+                    }
+                    error => Err(self.service(MANIFEST_KEY, error)),
+                };
+            }
+        };
+        let wrong = |problem: &str| DefinitionsError::Manifest {
+            bucket: self.bucket.clone(),
+            source: ManifestError::Wrong(problem.to_owned()),
+        };
+        let etag = answer.e_tag.ok_or_else(|| wrong("it has no ETag"))?;
+        if answer.content_length.is_none_or(|length| length > MANIFEST_MAX) {
+            return Err(wrong("it is too long"));
         }
-        let mut header = Vec::with_capacity(HEADER);
-        File::open(&path)
-            .and_then(|file| file.take(HEADER as u64).read_to_end(&mut header))
-            .map_err(io(&path))?;
-        let built = parse_header(&header)
-            .map_err(|problem| DefinitionsError::Damaged { path: path.clone(), problem })?;
-        newest = newest.max(Some(built));
-    }
-    match newest {
-        Some((built, version)) => Ok(Definitions { version, built: built.to_string() }),
-        None => Err(DefinitionsError::None { path: dir.to_owned() }),
-    }
-}
-
-fn is_container(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["cvd", "cld", "cud"].iter().any(|c| extension == *c))
-}
-
-/// Build time and version. Fields: magic, build time as text, version, number of signatures,
-/// functionality level, MD5, signature, builder, build time in seconds since 1970.
-fn parse_header(header: &[u8]) -> Result<(Timestamp, u32), &'static str> {
-    if header.len() < HEADER {
-        return Err("it is shorter than a header");
-    }
-    let text = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
-    let fields: Vec<_> = text.trim_end_matches([' ', '\0', '\n']).split(':').collect();
-    let [magic, _, version, .., built] = fields[..] else {
-        return Err("its header has too few fields");
-    };
-    if magic != "ClamAV-VDB" || fields.len() < 9 {
-        return Err("it does not begin with a ClamAV-VDB header");
-    }
-    let version = version.parse().map_err(|_| "its version is not a number")?;
-    let built = built.trim().parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    Ok((built.ok_or("its build time is not a number of seconds")?, version))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(version: &str, seconds: &str) -> Vec<u8> {
-        let text =
-            format!("ClamAV-VDB:20 Sep 2026 06-26 +0000:{version}:2:90:md5:dsig:tester:{seconds}");
-        format!("{text:<512}").into_bytes()
+        let body = answer.body.collect().await.map_err(|error| DefinitionsError::Broken {
+            bucket: self.bucket.clone(),
+            key: MANIFEST_KEY.to_owned(),
+            cause: chain(&error),
+        })?;
+        let manifest = Manifest::parse(&body.into_bytes())
+            .map_err(|source| DefinitionsError::Manifest { bucket: self.bucket.clone(), source })?;
+        Ok(Some(Current { manifest, etag }))
     }
 
-    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, content) in files {
-            std::fs::write(dir.path().join(name), content).unwrap();
+    /// Fetches the files of `shard` side by side, checks them, and unpacks them into `dir`.
+    ///
+    /// # Errors
+    /// When one of them cannot be read, is not what the manifest says, or cannot be written.
+    pub async fn fetch(&self, shard: &Shard, dir: &Path) -> Result<(), DefinitionsError> {
+        try_join_all(shard.files.iter().map(|file| self.fetch_file(file, dir))).await?;
+        Ok(())
+    }
+
+    async fn fetch_file(&self, file: &manifest::File, dir: &Path) -> Result<(), DefinitionsError> {
+        let packed = self.read(&file.key).await?;
+        let path = dir.join(&file.name);
+        let damaged = {
+            let (bucket, key) = (self.bucket.clone(), file.key.clone());
+            move |problem: String| DefinitionsError::Damaged { bucket, key, problem }
+        };
+        let file = file.clone();
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let sha256: String =
+                Sha256::digest(&packed).iter().map(|byte| format!("{byte:02x}")).collect();
+            if sha256 != file.sha256 {
+                return Err(damaged(format!("its SHA-256 is {sha256}, not {}", file.sha256)));
+            }
+            let write = |source| DefinitionsError::Write { path: path.clone(), source };
+            let mut target = File::create(&path).map_err(write)?;
+            // Its hash is known, so this is the file that the updater packed.
+            let unpacked = zstd::stream::read::Decoder::with_buffer(&packed[..])
+                .and_then(|mut source| io::copy(&mut source, &mut target))
+                .map_err(write)?;
+            if unpacked == file.unpacked_size {
+                Ok(())
+            } else {
+                Err(damaged(format!("it unpacks to {unpacked} bytes, not {}", file.unpacked_size)))
+            }
+        });
+        unpacking.await.unwrap_or_else(|panic| {
+            Err(DefinitionsError::Write { path: dir.to_owned(), source: io::Error::other(panic) })
+        })
+    }
+
+    async fn read(&self, key: &str) -> Result<Vec<u8>, DefinitionsError> {
+        let mut cause = String::new();
+        for _ in 0..ATTEMPTS {
+            let request = self.client.get_object().bucket(&self.bucket).key(key);
+            let answer = request.send().await;
+            let answer = answer
+                .map_err(|error| self.service(key, ServiceError::new("GetObject", &error)))?;
+            match answer.body.collect().await {
+                Ok(body) => return Ok(body.to_vec()),
+                Err(error) => cause = chain(&error),
+            }
         }
-        dir
+        let (bucket, key) = (self.bucket.clone(), key.to_owned());
+        Err(DefinitionsError::Broken { bucket, key, cause })
     }
 
-    #[test]
-    fn the_newest_container_tells_version_and_date() {
-        let dir = folder(&[
-            ("main.cvd", &header("63", "1765843200")),
-            ("daily.cld", &header("28129", "1789885586")),
-            ("bytecode.cvd", &header("339", "1700000000")),
-            ("extra.ndb", b"X:0:*:00"),
-        ]);
-        let definitions = newest(dir.path()).unwrap();
-        assert_eq!(definitions.version, 28129);
-        assert_eq!(definitions.built, "2026-09-20T06:26:26Z");
-    }
-
-    #[test]
-    fn no_folder_and_no_container_are_errors_that_say_what_to_do() {
-        assert!(matches!(newest(Path::new("/nonexistent")), Err(DefinitionsError::Io { .. })));
-        let error = newest(folder(&[("extra.ndb", b"X:0:*:00")]).path()).unwrap_err();
-        assert!(matches!(error, DefinitionsError::None { .. }));
-        assert!(error.to_string().contains("put main.cvd and daily.cvd there"), "{error}");
-    }
-
-    #[test]
-    fn damaged_headers_are_errors() {
-        let not_text = [0xff; 512];
-        for (content, problem) in [
-            (&b"ClamAV-VDB:"[..], "shorter than a header"),
-            (&not_text, "not text"),
-            (&[b' '; 512], "too few fields"),
-            (&header("x", "1"), "version is not a number"),
-            (&header("1", "x"), "build time is not"),
-            (&header("1", "99999999999999999"), "build time is not"),
-            (&[b':'; 512], "does not begin with"),
-        ] {
-            let error = newest(folder(&[("daily.cvd", content)]).path()).unwrap_err().to_string();
-            assert!(error.contains(problem), "{error}");
-        }
+    fn service(&self, key: &str, source: ServiceError) -> DefinitionsError {
+        let (bucket, key) = (self.bucket.clone(), key.to_owned());
+        DefinitionsError::Service { bucket, key, source: Box::new(source) }
     }
 }

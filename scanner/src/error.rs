@@ -1,9 +1,10 @@
 //! What can fail on an object's way, by step. An error is not a verdict: the object stays as it is
 //! and the record is delivered again.
 
-use crate::clamd::ClamdError;
+use function_common::service_error::ServiceError;
+
+use crate::engine::EngineError;
 use crate::object::ReadError;
-use crate::service_error::ServiceError;
 
 /// The step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum ScanError {
     Read(#[from] ReadError),
     /// Having it looked at.
     #[error("cannot scan the object")]
-    Clamd(#[from] ClamdError),
+    Engine(#[from] EngineError),
     /// The invocation's time is over.
     #[error(
         "the invocation's time ended before the verdict; give the function more time or memory \
@@ -43,7 +44,7 @@ impl ScanError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read(_) => "read",
-            Self::Clamd(error) => error.code(),
+            Self::Engine(error) => error.code(),
             Self::Deadline => "deadline",
             Self::Tag(_) => "tag",
             Self::Delete(_) => "delete",
@@ -58,7 +59,7 @@ impl ScanError {
     pub fn retry(&self) -> bool {
         match self {
             Self::Read(error) => error.retry(),
-            Self::Clamd(_) | Self::Deadline | Self::Overwritten(_) => true,
+            Self::Engine(_) | Self::Deadline | Self::Overwritten(_) => true,
             Self::Tag(error) | Self::Delete(error) | Self::Publish(error) => error.retry(),
             Self::Panic(_) => false,
         }

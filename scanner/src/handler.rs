@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
+use function_common::service_error::chain;
 use futures_util::{StreamExt as _, stream};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
+use tokio::time::timeout_at;
 
 use crate::error::ScanError;
 use crate::event::{self, Entry, Trigger};
 use crate::record::{self, Context, Record};
 use crate::scan::{self, App, milliseconds};
-use crate::service_error::chain;
 
 /// Kept back from the invocation's time: to tag, to publish, and to answer.
-const MARGIN: Duration = Duration::from_secs(3);
+pub const MARGIN: Duration = Duration::from_secs(3);
 
 /// Answers invocations.
 pub struct Handler {
@@ -80,16 +81,26 @@ impl Handler {
             function: self.app.config.function_name.clone(),
             request_id: event.context.request_id,
             cold_start: self.cold.swap(false, Ordering::Relaxed),
-            definitions: self.app.definitions.clone(),
-            confined: self.app.shielded && self.app.clamd.filtered(),
         };
-        match event::parse(event.payload) {
+        // Between invocations nothing runs, so a change of definitions has to end before the answer.
+        let refresh = timeout_at(deadline.into(), self.app.engine.refresh());
+        let (answer, _) = tokio::join!(self.answer(event.payload, deadline, &context), refresh);
+        answer
+    }
+
+    async fn answer(
+        &self,
+        event: Value,
+        deadline: Instant,
+        context: &Context,
+    ) -> Result<Value, InvocationError> {
+        match event::parse(event) {
             Trigger::Queue(messages) => {
                 let mut response = SqsBatchResponse::default();
                 let entries = messages.into_iter().flat_map(|message| {
                     message.entries.into_iter().map(move |entry| (message.id.clone(), entry))
                 });
-                for (id, failure) in self.all(entries.collect(), deadline, &context).await {
+                for (id, failure) in self.all(entries.collect(), deadline, context).await {
                     let known =
                         response.batch_item_failures.iter().any(|f| f.item_identifier == id);
                     if failure.is_some() && !known {
@@ -102,7 +113,7 @@ impl Handler {
             }
             Trigger::Direct(entries) => {
                 let entries = entries.into_iter().map(|entry| ((), entry)).collect();
-                let results = self.all(entries, deadline, &context).await;
+                let results = self.all(entries, deadline, context).await;
                 let total = results.len();
                 let failures: Vec<_> =
                     results.into_iter().filter_map(|(_, failure)| failure).collect();
@@ -124,7 +135,7 @@ impl Handler {
         deadline: Instant,
         context: &Context,
     ) -> Vec<(T, Option<Failure>)> {
-        let at_a_time = self.app.clamd.limits().scans as usize;
+        let at_a_time = self.app.engine.scans() as usize;
         stream::iter(entries)
             .map(|(tag, entry)| async move { (tag, self.one(entry, deadline, context).await) })
             .buffer_unordered(at_a_time)

@@ -1,22 +1,26 @@
 //! The function's life: settings, clamd, clients, then one invocation after the other.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use function_common::clamd::confine;
+use function_common::logging;
+use function_common::service_error::chain;
+use function_common::settings::LogLevel;
 use lambda_runtime::{LambdaEvent, service_fn};
-use scanner::clamd::{Clamd, Paths, confine};
-use scanner::config::{self, Config};
-use scanner::definitions;
+use scanner::config::Config;
+use scanner::definitions::Store;
+use scanner::engine::{Engine, Options};
 use scanner::handler::{Handler, to_stdout};
 use scanner::scan::App;
-use scanner::service_error::chain;
 
-/// clamd's own folder.
-const WORK_DIR: &str = "/tmp/clamd";
+/// The engine's own folder.
+const WORK_DIR: &str = "/tmp/s3-virusscan";
 
-/// How long the start waits for clamd. Lambda ends an init phase that takes over 10 seconds and
-/// begins it anew; a clamd that needs longer is waited for in the first invocation instead.
+/// How long the start waits for definitions. Lambda ends an init phase that takes over 10 seconds
+/// and begins it anew; what takes longer is waited for in the first invocation instead.
 const INIT_WAIT: Duration = Duration::from_secs(8);
 
 #[tokio::main]
@@ -31,39 +35,35 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), lambda_runtime::Error> {
-    let level = config::log_level(environment);
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_max_level(*level.as_ref().unwrap_or(&tracing::Level::INFO))
-        .init();
-    level?;
-    let config = Config::read(environment)?;
+    let config = Config::read(environment);
+    logging::init(config.as_ref().map_or(LogLevel::default(), |config| config.log_level).0);
+    let config = config?;
     let shielded = confine::shield_this_process();
-
-    let definitions = definitions::newest(&config.definitions_dir)?;
-    let paths = Paths {
-        clamav_dir: config.clamav_dir.clone(),
-        definitions_dir: config.definitions_dir.clone(),
-        work_dir: WORK_DIR.into(),
-    };
-    let clamd = Clamd::start(paths, config.memory_mb)?;
 
     let aws = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
     let s3 = aws_sdk_s3::Client::new(&aws);
     let sns = aws_sdk_sns::Client::new(&aws);
 
-    if let Ok(engine) = tokio::time::timeout(INIT_WAIT, clamd.ready()).await {
-        let engine = engine?;
-        tracing::info!(
-            engine,
-            definitions = definitions.version,
-            built = definitions.built,
-            "ready"
-        );
+    let options = Options {
+        clamav_dir: config.clamav_dir.clone(),
+        work_dir: WORK_DIR.into(),
+        memory_mb: config.memory_mb,
+        max_check: config.definitions_max_check,
+    };
+    let store = Store::new(s3.clone(), config.definitions_bucket.clone());
+    let engine = Arc::new(Engine::new(store, options)?);
+    let loading = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { engine.current().await.map(drop) }
+    });
+    // Without definitions there is no verdict, but the events must come in all the same: each then
+    // fails with the reason, and is delivered again.
+    match tokio::time::timeout(INIT_WAIT, loading).await {
+        Ok(Ok(Err(error))) => tracing::error!(error = chain(&error), "no definitions at the start"),
+        Ok(Err(error)) => tracing::error!(%error, "loading definitions panicked"),
+        Ok(Ok(Ok(()))) | Err(_) => {}
     }
-    let handler = Handler::new(App { config, s3, sns, clamd, definitions, shielded }, to_stdout);
+    let handler = Handler::new(App { config, s3, sns, engine, shielded }, to_stdout);
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use crate::event::ObjectRef;
-use crate::service_error::{ServiceError, chain};
+use function_common::service_error::{ServiceError, chain};
 
 /// Broken connections in a row, without one new byte between them, after which a read is given up.
 const RESUMES: usize = 5;

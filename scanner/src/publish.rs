@@ -4,7 +4,7 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
 use notifier_common::Message;
 
-use crate::service_error::ServiceError;
+use function_common::service_error::ServiceError;
 
 /// Publishes `message` to `topic_arn`. The message structure is left unset: attributes are only
 /// delivered with plain messages (SNS developer guide, "Message attributes").

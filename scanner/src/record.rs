@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use function_common::manifest::Manifest;
 use notifier_common::{Action, Definitions, Finding, Reason, Status, Verdict};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -59,6 +60,20 @@ pub struct Record {
     /// Version of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// The definitions that judged, or were about to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definitions: Option<Definitions>,
+    /// The generation of definitions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// Whether the shard for Windows programs was asked too.
+    pub pe: bool,
+    /// Whether the platform let clamd be confined as far as we ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confined: Option<bool>,
+    /// The share of the function's memory that was in use after the scan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_percent: Option<u64>,
     /// Bytes that clamd took.
     pub bytes_scanned: u64,
     /// Broken S3 connections that were survived.
@@ -144,6 +159,11 @@ impl Record {
             retry: None,
             size: None,
             engine: None,
+            definitions: None,
+            generation: None,
+            pe: false,
+            confined: None,
+            memory_percent: None,
             bytes_scanned: 0,
             resumes: 0,
             scans: 0,
@@ -155,6 +175,11 @@ impl Record {
             publish_ms: 0,
             total_ms: 0,
         }
+    }
+
+    /// Notes which definitions are about to judge.
+    pub fn judged_by(&mut self, manifest: &Manifest) {
+        self.generation = Some(manifest.generation.clone());
     }
 
     /// Takes the verdict over from a finding.
@@ -188,37 +213,50 @@ pub struct Context {
     pub request_id: String,
     /// Whether this is the sandbox's first invocation.
     pub cold_start: bool,
-    /// The definitions that judge.
-    pub definitions: Definitions,
-    /// Whether the platform let clamd be confined as far as we ask.
-    pub confined: bool,
 }
 
 /// The line for stdout: one JSON object with the EMF header.
 #[must_use]
 pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
     let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    let mut directives = vec![json!({
+        "Namespace": context.namespace,
+        "Dimensions": [["function", "outcome"]],
+        "Metrics": [
+            {"Name": "objects", "Unit": "Count"},
+            {"Name": "bytes_scanned", "Unit": "Bytes"},
+            {"Name": "total_ms", "Unit": "Milliseconds"},
+        ],
+    })];
+    let mut gauges = Vec::new();
+    if record.definitions.is_some() {
+        gauges.push(json!({"Name": "definitions_age_hours", "Unit": "None"}));
+    }
+    if record.memory_percent.is_some() {
+        gauges.push(json!({"Name": "memory_percent", "Unit": "Percent"}));
+    }
+    if !gauges.is_empty() {
+        directives.push(json!({
+            "Namespace": context.namespace,
+            "Dimensions": [["function"]],
+            "Metrics": gauges,
+        }));
+    }
     let mut line = json!({
         "_aws": {
             // 584 million years of milliseconds fit.
             "Timestamp": u64::try_from(milliseconds).unwrap_or(u64::MAX),
-            "CloudWatchMetrics": [{
-                "Namespace": context.namespace,
-                "Dimensions": [["function", "outcome"]],
-                "Metrics": [
-                    {"Name": "objects", "Unit": "Count"},
-                    {"Name": "bytes_scanned", "Unit": "Bytes"},
-                    {"Name": "total_ms", "Unit": "Milliseconds"},
-                ],
-            }],
+            "CloudWatchMetrics": directives,
         },
         "objects": 1,
         "function": context.function,
         "request_id": context.request_id,
         "cold_start": context.cold_start,
-        "definitions": context.definitions,
-        "confined": context.confined,
     });
+    // A metric has to be a member of the root.
+    if let Some(definitions) = &record.definitions {
+        line["definitions_age_hours"] = definitions.age_hours.into();
+    }
     if let (Value::Object(line), Ok(Value::Object(fields))) =
         (&mut line, serde_json::to_value(record))
     {
@@ -237,8 +275,6 @@ mod tests {
             function: "f".into(),
             request_id: "r".into(),
             cold_start: true,
-            definitions: Definitions { version: 1, built: "2026-01-01T00:00:00Z".into() },
-            confined: true,
         }
     }
 
@@ -254,19 +290,38 @@ mod tests {
             size: None,
             sequencer: None,
         };
-        let line =
-            line(&Record::new(&object), &context(), UNIX_EPOCH + Duration::from_millis(1234));
+        let mut record = Record::new(&object);
+        record.memory_percent = Some(40);
+        record.definitions = Some(Definitions {
+            version: 1,
+            built: "2026-01-01T00:00:00Z".into(),
+            age_hours: 5,
+            stale: false,
+        });
+        let line = line(&record, &context(), UNIX_EPOCH + Duration::from_millis(1234));
         assert!(!line.contains(['\n', '\u{1b}']), "one record is one line: {line}");
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["_aws"]["Timestamp"], 1234);
-        let directive = &line["_aws"]["CloudWatchMetrics"][0];
-        for dimension in directive["Dimensions"][0].as_array().unwrap() {
-            assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        for directive in directives {
+            for dimension in directive["Dimensions"][0].as_array().unwrap() {
+                assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
+            }
+            for metric in directive["Metrics"].as_array().unwrap() {
+                assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
+            }
         }
-        for metric in directive["Metrics"].as_array().unwrap() {
-            assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
-        }
+        assert_eq!(directives[1]["Metrics"].as_array().unwrap().len(), 2);
         assert_eq!(line["key"], object.key);
         assert_eq!(line["cold_start"], true);
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_metric() {
+        let line = line(&Record::unread(), &context(), UNIX_EPOCH);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["_aws"]["CloudWatchMetrics"].as_array().unwrap().len(), 1);
+        assert_eq!(line.get("definitions_age_hours"), None);
+        assert_eq!(line.get("memory_percent"), None);
     }
 }

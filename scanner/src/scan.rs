@@ -1,18 +1,22 @@
 //! One object's way: read and looked at, acted upon, published.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use notifier_common::{Action, Definitions, Finding, Message, Reason, Status, Verdict};
-use tokio::time::timeout_at;
+use function_common::clamd::resident;
+use function_common::manifest::Manifest;
+use function_common::service_error::ServiceError;
+use jiff::Timestamp;
+use notifier_common::{Action, Definitions, Finding, Message, Status, Verdict};
 
-use crate::clamd::{Clamd, ClamdError};
 use crate::config::Config;
+use crate::engine::{Engine, Generation};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
-use crate::object::{self, Identity, Object, Opened, Progress, ReadError};
+use crate::look::{Looked, look};
+use crate::object::{self, Identity};
 use crate::publish::publish;
 use crate::record::{Outcome, Record};
-use crate::service_error::ServiceError;
 use crate::tags::{self, Scanned, Tagged};
 
 /// Times that an object which is overwritten under our hands is scanned anew before its record
@@ -29,9 +33,7 @@ pub struct App {
     /// Publishes findings.
     pub sns: aws_sdk_sns::Client,
     /// Looks.
-    pub clamd: Clamd,
-    /// What it looks for.
-    pub definitions: Definitions,
+    pub engine: Arc<Engine>,
     /// Whether clamd cannot read this process.
     pub shielded: bool,
 }
@@ -51,8 +53,9 @@ pub async fn process(
     let mut object = object.clone();
     for _ in 0..MAX_OVERWRITES {
         let started = Instant::now();
-        let (identity, verdict) = match look(app, &object, deadline, record).await? {
-            Looked::At { identity, verdict } => (identity, verdict),
+        let looked = look(app, &object, deadline, record).await?;
+        let (identity, verdict, generation) = match looked {
+            Looked::At { identity, verdict, generation } => (identity, verdict, generation),
             Looked::Nothing(reason) => {
                 skip(record, reason);
                 return Ok(());
@@ -61,7 +64,13 @@ pub async fn process(
         record.version.clone_from(&identity.version_id);
         record.etag = Some(identity.etag.clone());
         record.size = Some(identity.size);
-        let mut finding = finding(app, &object, &identity, verdict, started.elapsed(), record);
+        let definitions = definitions(&generation.manifest, app.config.definitions_stale);
+        record.definitions = Some(definitions.clone());
+        record.memory_percent = memory_percent(app, &generation).await;
+        let mut finding =
+            finding(&object, &identity, verdict, definitions, started.elapsed(), record);
+        // A generation that was replaced ends here, and not after the last request to AWS.
+        drop(generation);
 
         // Published first: once the object is gone, a redelivery has nothing left to tell of.
         if finding.verdict.status() == Status::Infected && app.config.delete_infected_files {
@@ -101,103 +110,30 @@ fn skip(record: &mut Record, reason: &'static str) {
     record.reason = Some(reason);
 }
 
-enum Looked {
-    At { identity: Identity, verdict: Verdict },
-    Nothing(&'static str),
-}
-
-/// Has clamd look at the object. If clamd dies over it, it is looked at once more with no other
-/// scan beside it: a file that kills the engine fails its own record and nobody else's.
-async fn look(
-    app: &App,
-    object: &ObjectRef,
-    deadline: Instant,
-    record: &mut Record,
-) -> Result<Looked, ScanError> {
-    match look_once(app, object, 1, deadline, record).await {
-        Err(ScanError::Clamd(error)) if error.is_gone() => {
-            tracing::warn!(key = object.key, %error, "clamd went away during the scan; once more");
-            look_once(app, object, app.clamd.limits().scans, deadline, record).await
-        }
-        other => other,
+/// Which definitions these are, and how old they are now.
+fn definitions(manifest: &Manifest, stale: Duration) -> Definitions {
+    let built = manifest.built.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH);
+    let age = SystemTime::now().duration_since(built.into()).unwrap_or_default();
+    Definitions {
+        version: manifest.version,
+        built: manifest.built.clone(),
+        age_hours: age.as_secs() / 3600,
+        stale: age >= stale,
     }
 }
 
-async fn look_once(
-    app: &App,
-    object: &ObjectRef,
-    permits: u32,
-    deadline: Instant,
-    record: &mut Record,
-) -> Result<Looked, ScanError> {
-    let waiting = Instant::now();
-    let _permit = timeout_at(deadline.into(), app.clamd.permits().acquire_many(permits))
-        .await
-        .map_err(|_| ScanError::Deadline)?
-        .expect("the semaphore is never closed");
-    let ready = timeout_at(deadline.into(), app.clamd.ready()).await;
-    record.engine = Some(ready.map_err(|_| ScanError::Deadline)??);
-    record.wait_ms += milliseconds(waiting.elapsed());
-
-    let opening = Instant::now();
-    let opened = timeout_at(deadline.into(), object::open(&app.s3, object))
-        .await
-        .map_err(|_| ScanError::Deadline)??;
-    record.open_ms += milliseconds(opening.elapsed());
-    match opened {
-        Opened::Object(object) => look_inside(app, *object, deadline, record).await,
-        Opened::Deleted => Ok(Looked::Nothing("deleted")),
-        Opened::Superseded => Ok(Looked::Nothing("superseded")),
-        Opened::Archived(identity) => Ok(unscannable(identity, Reason::ArchivedStorageClass)),
-    }
-}
-
-fn unscannable(identity: Identity, reason: Reason) -> Looked {
-    Looked::At { identity, verdict: Verdict::Unscannable { reason } }
-}
-
-async fn look_inside(
-    app: &App,
-    object: Object,
-    deadline: Instant,
-    record: &mut Record,
-) -> Result<Looked, ScanError> {
-    let identity = object.identity.clone();
-    if identity.size > app.clamd.limits().object {
-        return Ok(unscannable(identity, Reason::TooLarge));
-    }
-    record.scans += 1;
-    let started = Instant::now();
-    let progress = Progress::default();
-    let answer =
-        timeout_at(deadline.into(), app.clamd.scan(object.into_stream(progress.clone()))).await;
-    let streamed = progress.finished().map_or_else(|| started.elapsed(), |at| at - started);
-    record.stream_ms += milliseconds(streamed);
-    record.engine_ms += milliseconds(started.elapsed().saturating_sub(streamed));
-    record.bytes_scanned += progress.bytes();
-    record.resumes += progress.resumes();
-
-    let Ok(answer) = answer else {
-        // Its client has gone, but clamd goes on with the scan; only its end stops it.
-        app.clamd.stop().await;
-        return Err(ScanError::Deadline);
-    };
-    match answer {
-        Err(ClamdError::Connection(source)) => match progress.take_failure() {
-            Some(ReadError::Changed) => Ok(Looked::Nothing("superseded")),
-            Some(failure) => Err(failure.into()),
-            None => Err(ClamdError::Connection(source).into()),
-        },
-        Err(error) => Err(error.into()),
-        Ok(verdict) => Ok(Looked::At { identity, verdict }),
-    }
+/// The share of the function's memory that it and its engine hold.
+async fn memory_percent(app: &App, generation: &Generation) -> Option<u64> {
+    let ours = resident(std::process::id())?;
+    let used = ours.saturating_add(generation.memory().await.unwrap_or_default());
+    used.saturating_mul(100).checked_div(u64::from(app.config.memory_mb) << 20)
 }
 
 fn finding(
-    app: &App,
     object: &ObjectRef,
     identity: &Identity,
     verdict: Verdict,
+    definitions: Definitions,
     duration: Duration,
     record: &Record,
 ) -> Finding {
@@ -211,7 +147,7 @@ fn finding(
         verdict,
         action: Action::No,
         engine: record.engine.clone().unwrap_or_default(),
-        definitions: app.definitions.clone(),
+        definitions,
         duration_ms: milliseconds(duration),
     }
 }

@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{Tag, Tagging};
 use notifier_common::Status;
 
 use crate::object::Identity;
-use crate::service_error::ServiceError;
+use function_common::service_error::ServiceError;
 
 /// S3's limit for the tags of one object (S3 user guide, "Categorizing your objects using tags").
 const MAX_TAGS: usize = 10;

@@ -40,7 +40,7 @@ pub fn workspace() -> &'static Path {
 ///
 /// It is not built.
 pub fn bootstrap() -> anyhow::Result<PathBuf> {
-    built("target/lambda/bootstrap/bootstrap", "function")
+    built("target/lambda/scanner/bootstrap", "function")
 }
 
 /// The folder that Lambda would mount at `/opt`.

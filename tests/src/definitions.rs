@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use function_common::manifest::PORTABLE_EXECUTABLE;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +18,8 @@ use crate::samples;
 
 /// The signature that finds [`samples::MARKER`] anywhere in a file.
 pub const MARKER_NAME: &str = "S3-Virusscan.Test.Marker";
+/// The signature that finds [`samples::PE_MARKER`] anywhere in a Windows program.
+pub const PE_MARKER_NAME: &str = "S3-Virusscan.Test.PeMarker";
 /// The signatures that find EICAR, by its hash and by its bytes.
 pub const EICAR_NAMES: [&str; 2] = ["Eicar-Test-Signature", "Eicar-Signature"];
 
@@ -32,42 +35,80 @@ const HEADER_BYTES: usize = 512;
 ///
 /// The file cannot be written.
 pub fn write(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
-    store(dir, container(version, built, &signatures()))
+    let path = dir.join("daily.cud");
+    let incomplete = dir.join("daily.cud.incomplete");
+    std::fs::write(&incomplete, whole(version, built)?)
+        .and_then(|()| std::fs::rename(&incomplete, &path))
+        .with_context(|| format!("writing test definitions to {}", path.display()))
 }
 
-/// The same without the signatures of EICAR: a database that loads, and finds nothing that a
-/// canary could show.
+/// A container with all test signatures.
 ///
 /// # Errors
 ///
-/// As [`write()`].
-pub fn write_without_eicar(dir: &Path, version: u32, built: Timestamp) -> anyhow::Result<()> {
-    store(dir, container(version, built, &[("daily.ndb", marker_line())]))
+/// Never in practice: the archive is written to memory.
+pub fn whole(version: u32, built: Timestamp) -> anyhow::Result<Vec<u8>> {
+    container(version, built, &signatures(&[MARKER_LINE]))
 }
 
-fn store(dir: &Path, container: anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
-    let path = dir.join("daily.cud");
-    let incomplete = dir.join("daily.cud.incomplete");
-    let bytes = container.context("composing test definitions")?;
-    std::fs::write(&incomplete, bytes)
-        .and_then(|()| std::fs::rename(&incomplete, &path))
-        .with_context(|| format!("writing test definitions to {}", path.display()))
+/// The same with one more signature, for `marker` anywhere in a file.
+///
+/// # Errors
+///
+/// As [`whole`].
+pub fn whole_with(
+    version: u32,
+    built: Timestamp,
+    name: &str,
+    marker: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    container(version, built, &signatures(&[MARKER_LINE, (name, 0, marker)]))
+}
+
+/// The base shard and the shard for Windows programs. The latter knows
+/// [`samples::PE_MARKER`] and, as a proof that it looks at all, EICAR.
+///
+/// # Errors
+///
+/// As [`whole`].
+pub fn shards(version: u32, built: Timestamp) -> anyhow::Result<[Vec<u8>; 2]> {
+    let tripwire = format!("{PORTABLE_EXECUTABLE};Engine:81-255,Target:1;0;0:4d5a\n");
+    let [hashes, bodies] = signatures(&[MARKER_LINE]);
+    let base = [hashes, bodies, ("daily.ldb", tripwire)];
+    let pe = signatures(&[(PE_MARKER_NAME, 1, samples::PE_MARKER)]);
+    Ok([container(version, built, &base)?, container(version, built, &pe)?])
+}
+
+/// A database that loads, and finds nothing that a canary could show.
+///
+/// # Errors
+///
+/// As [`whole`].
+pub fn without_eicar(version: u32, built: Timestamp) -> anyhow::Result<Vec<u8>> {
+    container(version, built, &[("daily.ndb", line(MARKER_LINE))])
 }
 
 /// Members of the container: name and lines.
 type Member = (&'static str, String);
 
-fn signatures() -> [Member; 2] {
+/// Name, target (0 is any file, 1 is Windows programs) and bytes that are looked for anywhere.
+type Line<'a> = (&'a str, u8, &'a [u8]);
+
+const MARKER_LINE: Line<'_> = (MARKER_NAME, 0, samples::MARKER);
+
+/// Those of EICAR, and these.
+fn signatures(more: &[Line<'_>]) -> [Member; 2] {
     let eicar = hex(&samples::eicar());
     let [by_hash, by_bytes] = EICAR_NAMES;
     let hashes = format!("{EICAR_MD5}:68:{by_hash}\n");
-    // name:target (0 is any file):offset (`*` is anywhere):bytes
-    let bodies = format!("{by_bytes}:0:0:{eicar}\n{}", marker_line());
+    let mut bodies = format!("{by_bytes}:0:0:{eicar}\n");
+    bodies.extend(more.iter().copied().map(line));
     [("daily.hdb", hashes), ("daily.ndb", bodies)]
 }
 
-fn marker_line() -> String {
-    format!("{MARKER_NAME}:0:*:{}\n", hex(samples::MARKER))
+/// name:target:offset (`*` is anywhere):bytes
+fn line((name, target, bytes): Line<'_>) -> String {
+    format!("{name}:{target}:*:{}\n", hex(bytes))
 }
 
 fn container(version: u32, built: Timestamp, members: &[Member]) -> anyhow::Result<Vec<u8>> {
@@ -102,7 +143,8 @@ fn header(version: u32, built: Timestamp, signatures: usize) -> String {
     format!("ClamAV-VDB:{time}:{version}:{signatures}:{FUNCTIONALITY_LEVEL}:X:X:test:{seconds}")
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -113,7 +155,7 @@ mod tests {
     #[test]
     fn is_laid_out_as_clamav_reads_it() {
         let built: Timestamp = "2026-11-22T18:33:05Z".parse().expect("a time");
-        let bytes = container(27_451, built, &signatures()).expect("a container");
+        let bytes = container(27_451, built, &signatures(&[MARKER_LINE])).expect("a container");
 
         let (header, archive) = bytes.split_at(HEADER_BYTES);
         let header = std::str::from_utf8(header).expect("ASCII").trim_end();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::findings::Finding;
+use crate::generations::Generation;
 use crate::processes;
 use crate::samples;
 use crate::sandbox::Invocation;
@@ -87,7 +88,9 @@ pub async fn run(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::
 async fn start(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::Result<World> {
     let begin = Instant::now();
     let mut options = WorldOptions::default();
-    options.sandbox.definitions = definitions;
+    if let Some(folder) = definitions {
+        options.generation = Some(Generation::of_folder(&folder)?);
+    }
     let mut world = World::start(options).await?;
     writeln!(
         out,

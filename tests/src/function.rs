@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use crate::fake_s3::{Body, FakeS3, Served, Stored, Versioning};
+use crate::generations::{self, Generation};
 use crate::sandbox::{Invocation, Sandbox, SandboxOptions};
 use crate::world::{World, WorldOptions};
 
@@ -36,7 +37,11 @@ impl Function {
     ///
     /// A part is not built or not installed (the message says what to run) or does not start.
     pub async fn start(options: SandboxOptions) -> anyhow::Result<Self> {
-        let s3 = FakeS3::new().bucket(BUCKET, Versioning::On);
+        let s3 = FakeS3::new()
+            .bucket(BUCKET, Versioning::On)
+            .bucket(generations::BUCKET, Versioning::Off);
+        let definitions = Generation::sharded(1, jiff::Timestamp::now())?;
+        definitions.publish(&s3.client()).await?;
         let served = s3.serve()?;
         let mut sandbox = options;
         sandbox.env.extend(served.env());

@@ -6,7 +6,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use scanner::clamd::conf::{self, Limits};
+use function_common::clamd::conf::{self, Limits};
 use tokio::net::UnixStream;
 
 use crate::artefacts::Arch;

@@ -13,6 +13,7 @@ pub mod fake_sns;
 pub mod findings;
 pub mod function;
 pub mod gate;
+pub mod generations;
 pub mod layer_clamd;
 pub mod logs;
 pub mod measure;

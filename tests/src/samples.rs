@@ -13,10 +13,19 @@ use zip::write::SimpleFileOptions;
 /// the middle of a PDF, in the last of ten thousand members.
 pub const MARKER: &[u8] = b"s3-virusscan test marker 8c1f2d77-4b0e-4a53-9e36-d0a1b7f2c9e4";
 
+/// What the signature `S3-Virusscan.Test.PeMarker` looks for, in Windows programs only.
+pub const PE_MARKER: &[u8] = b"s3-virusscan test marker for programs 0b6a1f0e-95a8-4f44";
+
 /// The harmless file of <https://www.eicar.org> that every scanner calls infected; 68 bytes.
 #[must_use]
 pub fn eicar() -> Vec<u8> {
-    scanner::clamd::eicar().into_bytes()
+    function_common::clamd::eicar().into_bytes()
+}
+
+/// What ClamAV takes for a Windows program: it goes by the first two bytes.
+#[must_use]
+pub fn program(inside: &[u8]) -> Vec<u8> {
+    [b"MZ".as_slice(), &[0; 62], inside].concat()
 }
 
 /// A few lines of plain text.

@@ -20,8 +20,6 @@ use crate::confinement::{self, Stage};
 use crate::logs::Logs;
 use crate::processes;
 
-/// Where the function finds [`SandboxOptions::definitions`].
-pub const DEFINITIONS_DIR: &str = "/mnt/definitions";
 /// The name that the function has here.
 pub const FUNCTION_NAME: &str = "s3-virusscan-scanner";
 
@@ -37,13 +35,9 @@ const LIBRARY_PATH: &str =
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What to run and how. The default is the packaged function with the built layer, without
-/// definitions.
+/// What to run and how. The default is the packaged function with the built layer.
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
-    /// A folder that everybody may read, mounted read-only at [`DEFINITIONS_DIR`]. What is put
-    /// into it later is seen by the function. `None` mounts nothing.
-    pub definitions: Option<PathBuf>,
     /// The function's environment, beside what Lambda itself sets.
     pub env: BTreeMap<String, String>,
     /// The size of `/tmp`; Lambda gives 512 MiB to 10 GiB.
@@ -61,7 +55,6 @@ pub struct SandboxOptions {
 impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
-            definitions: None,
             env: BTreeMap::new(),
             tmp_bytes: 1 << 30,
             timeout: Duration::from_secs(300),
@@ -258,9 +251,6 @@ pub(crate) fn command(
     confinement::mount(&mut command, &bootstrap, BOOTSTRAP);
     if let Some(emulator) = emulator {
         confinement::mount(&mut command, emulator, EMULATOR);
-    }
-    if let Some(definitions) = &options.definitions {
-        confinement::mount(&mut command, definitions, DEFINITIONS_DIR);
     }
     // The runtime has certificate authorities of its own, and the SDK does not start without. The
     // layer's, brought for freshclam, do as well and are the same on every host.

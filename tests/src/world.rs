@@ -2,8 +2,6 @@
 //! function, the findings topic, and a subscriber that keeps what it gets.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +12,13 @@ use aws_sdk_s3::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::bridge::{Bridge, Queue};
-use crate::definitions;
 use crate::findings::{Finding, Findings};
+use crate::generations::{self, Generation};
 use crate::moto::{Moto, REGION};
 use crate::notifications::Notifications;
-use crate::sandbox::{DEFINITIONS_DIR, Sandbox, SandboxOptions};
+use crate::sandbox::{Sandbox, SandboxOptions};
 
 /// A bucket that keeps one version of each key.
 pub const UPLOADS: &str = "uploads";
@@ -33,8 +30,10 @@ pub const TEST_DEFINITIONS_VERSION: u32 = 27_000;
 /// How a world differs from the deployed stack.
 #[derive(Clone, Debug)]
 pub struct WorldOptions {
-    /// The function. Without a folder of definitions it gets test definitions, built now.
+    /// The function.
     pub sandbox: SandboxOptions,
+    /// What is published before it starts; `None` publishes nothing.
+    pub generation: Option<Generation>,
     /// How long a failed message stays out of sight. Whole seconds; at least 1.
     pub visibility: Duration,
     /// Messages in one invocation, 1 to 10.
@@ -45,6 +44,7 @@ impl Default for WorldOptions {
     fn default() -> Self {
         Self {
             sandbox: SandboxOptions::default(),
+            generation: Some(test_generation()),
             visibility: Duration::from_secs(360),
             batch_size: 10,
         }
@@ -64,7 +64,6 @@ pub struct World {
     scan_queue: Queue,
     dead_letters: Queue,
     topic_arn: String,
-    definitions: TempDir,
 }
 
 impl World {
@@ -75,11 +74,13 @@ impl World {
     ///
     /// A part is not built or not installed (the message says what to run) or does not start.
     pub async fn start(mut options: WorldOptions) -> anyhow::Result<Self> {
-        let definitions = test_definitions()?;
-        let folder =
-            options.sandbox.definitions.get_or_insert_with(|| definitions.path().to_owned());
-        readable_by_everybody(folder)?;
         let moto = Moto::start().await?;
+        let s3 = moto.s3();
+        let bucket = s3.create_bucket().bucket(generations::BUCKET).send().await;
+        bucket.context("making the bucket of definitions")?;
+        if let Some(generation) = options.generation.take() {
+            generation.publish(&s3).await?;
+        }
         let dead_letters = queue(&moto, "ScanQueueDLQ", &[]).await?;
         let scan_queue = scan_queue(&moto, &dead_letters, options.visibility).await?;
         let (topic_arn, inbox) = topic(&moto).await?;
@@ -104,7 +105,6 @@ impl World {
             scan_queue,
             dead_letters,
             topic_arn,
-            definitions,
         };
         world.bucket(UPLOADS, false).await?;
         world.bucket(VERSIONED_UPLOADS, true).await?;
@@ -151,13 +151,6 @@ impl World {
     #[must_use]
     pub fn topic_arn(&self) -> &str {
         &self.topic_arn
-    }
-
-    /// The folder of the test definitions, for [`definitions::write`]. It is not in use when the
-    /// options named another one.
-    #[must_use]
-    pub fn definitions(&self) -> &Path {
-        self.definitions.path()
     }
 
     /// Ends the sandbox and starts another one with changed options. Messages wait meanwhile.
@@ -256,38 +249,17 @@ impl World {
     }
 }
 
-/// A folder with test definitions that everybody may read.
-pub(crate) fn test_definitions() -> anyhow::Result<TempDir> {
-    let folder = tempfile::Builder::new()
-        .prefix("s3-virusscan-definitions-")
-        .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .context("making a folder for definitions")?;
-    definitions::write(folder.path(), TEST_DEFINITIONS_VERSION, jiff::Timestamp::now())?;
-    Ok(folder)
-}
-
-/// The sandbox is another user, so the folder must be open to everybody all the way down.
-fn readable_by_everybody(folder: &Path) -> anyhow::Result<()> {
-    let folder = folder.canonicalize();
-    let folder: PathBuf = folder.context("finding the folder of definitions")?;
-    for part in folder.ancestors() {
-        let mode = part.metadata().with_context(|| format!("looking at {}", part.display()))?;
-        anyhow::ensure!(
-            mode.permissions().mode() & 0o001 != 0,
-            "the sandbox runs as nobody and cannot enter {}; put the definitions where everybody \
-             may read them",
-            part.display()
-        );
-    }
-    Ok(())
+/// Test definitions in two shards, built now.
+fn test_generation() -> Generation {
+    Generation::sharded(TEST_DEFINITIONS_VERSION, jiff::Timestamp::now())
+        .expect("an archive in memory can be written")
 }
 
 fn with_env(options: &SandboxOptions, moto: &Moto, topic_arn: &str) -> SandboxOptions {
     let mut options = options.clone();
     let defaults = [
         ("FINDINGS_TOPIC_ARN", topic_arn),
-        ("DEFINITIONS_DIR", DEFINITIONS_DIR),
+        ("DEFINITIONS_BUCKET", generations::BUCKET),
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", "test"),

@@ -8,7 +8,7 @@ use s3s::dto::{
     GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput, PutObjectOutput,
     PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob, Tag,
 };
-use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::FakeS3;
 use super::body::{Body, BodyFault, Download};
@@ -71,8 +71,7 @@ impl S3 for Service {
             if_match: condition_text(input.if_match.as_ref()),
             ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
         })?;
-        if input.if_none_match.is_some()
-            || input.if_modified_since.is_some()
+        if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
         {
@@ -81,6 +80,9 @@ impl S3 for Service {
         let id = input.version_id.as_deref();
         let version = self.0.with_version(&input.bucket, &input.key, id, |found| found.clone())?;
         version.check_match(input.if_match.as_ref())?;
+        if version.is_one_of(input.if_none_match.as_ref()) {
+            return Err(S3Error::new(S3ErrorCode::NotModified));
+        }
         let body = version.body.clone().expect("what is found is no delete marker");
         let size = body.size();
         let range = match input.range {
@@ -118,8 +120,7 @@ impl S3 for Service {
             if_match: condition_text(input.if_match.as_ref()),
             ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
         })?;
-        if input.if_none_match.is_some()
-            || input.if_modified_since.is_some()
+        if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
             || input.range.is_some()

@@ -58,6 +58,15 @@ impl Version {
             _ => Ok(()),
         }
     }
+
+    /// Whether `If-None-Match` names it.
+    pub(super) fn is_one_of(&self, condition: Option<&ETagCondition>) -> bool {
+        match condition {
+            None => false,
+            Some(ETagCondition::Any) => true,
+            Some(ETagCondition::ETag(known)) => known.weak_cmp(&ETag::Strong(self.e_tag.clone())),
+        }
+    }
 }
 
 #[derive(Debug)]

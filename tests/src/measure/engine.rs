@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use scanner::clamd::{Clamd, Paths};
+use function_common::clamd::conf::Limits;
+use function_common::clamd::{Clamd, Paths, free_bytes};
 use tempfile::TempDir;
 
 use crate::artefacts::{self, Arch};
-use crate::world::test_definitions;
+use crate::definitions;
 
 /// As the sandbox says it.
 const MEMORY_MB: u32 = 3008;
@@ -31,7 +32,8 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) async fn start() -> anyhow::Result<Self> {
-        let definitions = test_definitions()?;
+        let definitions = tempfile::tempdir().context("making a folder for definitions")?;
+        definitions::write(definitions.path(), 1, jiff::Timestamp::now())?;
         let folder = memory_folder()?;
         let work_dir = folder.path().join("clamd");
         let paths = Paths {
@@ -40,7 +42,8 @@ impl Engine {
             work_dir: work_dir.clone(),
         };
         let begin = Instant::now();
-        let clamd = Clamd::start(paths, MEMORY_MB).context("starting clamd")?;
+        let limits = Limits::for_function(MEMORY_MB, free_bytes(folder.path())?);
+        let clamd = Clamd::start(paths, limits).context("starting clamd")?;
         clamd.ready().await.context("waiting for clamd")?;
         let took = begin.elapsed();
         let socket = work_dir.join("clamd.sock");

@@ -1,5 +1,6 @@
 //! The function's start, measured at the other end: when it asks Lambda for its first invocation.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -11,9 +12,10 @@ use anyhow::{Context as _, bail, ensure};
 use super::engine::Engine;
 use super::{Table, median, milliseconds};
 use crate::confinement::{LOADER, Stage};
+use crate::fake_s3::{FakeS3, Versioning};
+use crate::generations::{self, Generation};
 use crate::processes;
-use crate::sandbox::{self, BOOTSTRAP, DEFINITIONS_DIR, SandboxOptions};
-use crate::world::test_definitions;
+use crate::sandbox::{self, BOOTSTRAP, SandboxOptions};
 
 const RUNS: usize = 20;
 
@@ -26,7 +28,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn measure(table: &mut Table<'_, impl Write>) -> anyhow::Result<()> {
     // Bubblewrap ends with the thread that starts it, so all of it is one thread's work.
-    let starts = tokio::task::spawn_blocking(starts).await.context("measuring starts")??;
+    let s3 = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
+    Generation::sharded(1, jiff::Timestamp::now())?.publish(&s3.client()).await?;
+    let served = s3.serve()?;
+    let env = served.env();
+    let starts = tokio::task::spawn_blocking(|| starts(env));
+    let starts = starts.await.context("measuring starts")??;
     let mut engines = Vec::new();
     for _ in 0..RUNS {
         engines.push(Engine::start().await?.took);
@@ -61,23 +68,20 @@ struct Start {
     processor: Duration,
 }
 
-fn starts() -> anyhow::Result<Vec<Start>> {
-    let definitions = test_definitions()?;
+fn starts(s3: BTreeMap<String, String>) -> anyhow::Result<Vec<Start>> {
     let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("binding a port")?;
     let address = api.local_addr().context("asking for the port")?;
     let variables = [
         ("AWS_LAMBDA_RUNTIME_API", address.to_string()),
         ("FINDINGS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:Findings".to_owned()),
-        ("DEFINITIONS_DIR", DEFINITIONS_DIR.to_owned()),
+        ("DEFINITIONS_BUCKET", generations::BUCKET.to_owned()),
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
     ];
-    let options = SandboxOptions {
-        definitions: Some(definitions.path().to_owned()),
-        env: variables.map(|(name, value)| (name.to_owned(), value)).into(),
-        ..SandboxOptions::default()
-    };
+    let mut env: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value)).into();
+    env.extend(s3);
+    let options = SandboxOptions { env, ..SandboxOptions::default() };
     let stage = Stage::new()?;
     let mut function = sandbox::command(&options, &stage, None, &[BOOTSTRAP])?;
     let second = Stage::new()?;

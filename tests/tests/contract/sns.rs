@@ -136,7 +136,12 @@ fn finding(key: &str, verdict: Verdict) -> Finding {
         verdict,
         action: Action::No,
         engine: "1.4.6".to_owned(),
-        definitions: Definitions { version: 27_000, built: "2026-11-22T18:33:05Z".to_owned() },
+        definitions: Definitions {
+            version: 27_000,
+            built: "2026-11-22T18:33:05Z".to_owned(),
+            age_hours: 1,
+            stale: true,
+        },
         duration_ms: 5,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use scanner::clamd::confine;
+use function_common::clamd::confine;
 use scanner_tests::artefacts::{self, Arch};
 use scanner_tests::processes;
 use scanner_tests::sandbox::Sandbox;
@@ -46,7 +46,7 @@ fn holds_nothing(sandbox: &Sandbox) {
     assert_eq!(names, ["GCONV_PATH", "LD_LIBRARY_PATH", "OPENSSL_CONF"]);
 
     for file in processes::mapped_files(clamd).unwrap() {
-        let own = file.starts_with("/opt/clamav") || file.starts_with("/tmp/clamd");
+        let own = file.starts_with("/opt/clamav") || file.starts_with("/tmp/s3-virusscan");
         assert!(own, "clamd maps {}", file.display());
     }
 

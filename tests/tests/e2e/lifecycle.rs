@@ -1,74 +1,84 @@
 //! Starts that must not succeed, and records that fail: nothing is called clean, nothing is lost.
 
+use function_common::manifest::BASE;
 use scanner_tests::definitions;
+use scanner_tests::generations::Generation;
 use scanner_tests::samples;
 use scanner_tests::sandbox::{Invocation, Sandbox, SandboxOptions};
-use scanner_tests::world::{UPLOADS, World};
-use serde_json::json;
+use scanner_tests::world::UPLOADS;
+use serde_json::{Value, json};
 
 use crate::support::{
-    DEADLINE, clamd, dead_letter, failed_starts, gated, open_folder, record_of, records, send, set,
-    stream_begun, verdict_tag, world,
+    DEADLINE, clamd, dead_letter, failed_starts, gated, record_of, records, send, set,
+    stream_begun, verdict_tag, world, world_of,
 };
 
-/// Uploads EICAR to a function that cannot start, and follows its message to where it ends. Gives
-/// what the function said.
-async fn message_that_survives(world: &World) -> anyhow::Result<Vec<String>> {
+/// Uploads EICAR to a function that cannot scan, and follows its message to where it ends. Gives
+/// its records of it.
+async fn message_that_survives(generation: Option<Generation>) -> anyhow::Result<Vec<Value>> {
+    let world = world_of(generation).await?;
     world.put(UPLOADS, "lost-nowhere", samples::eicar()).await?;
-    dead_letter(world, "lost-nowhere").await?;
-    let deliveries = world.bridge().deliveries();
-    assert!(deliveries.len() >= 3, "{deliveries:?}");
-    for delivery in deliveries {
-        let failed = matches!(delivery.outcome, Invocation::FunctionError { .. });
-        assert!(failed && delivery.handled.is_empty(), "{delivery:?}");
-    }
+    dead_letter(&world, "lost-nowhere").await?;
     assert!(world.findings().all().is_empty(), "{:?}", world.findings().all());
     assert!(world.tags(UPLOADS, "lost-nowhere", None).await?.is_empty());
-    assert!(records(world.sandbox(), "lost-nowhere").is_empty());
-    let said = failed_starts(world.sandbox());
-    assert!(!said.is_empty(), "it said nothing:\n{}", world.sandbox().logs().tail(20));
-    Ok(said)
+    assert_eq!(world.sandbox().cold_starts(), 1, "a failure is no reason to start again");
+    let records = records(world.sandbox(), "lost-nowhere");
+    assert_eq!(records.len(), 3);
+    for record in &records {
+        let got = (&record["outcome"], &record["retry"], &record["published"]);
+        assert_eq!(got, (&json!("failed"), &json!(true), &json!(false)), "{record}");
+    }
+    Ok(records)
+}
+
+fn message(record: &Value) -> &str {
+    record["error_message"].as_str().unwrap_or_default()
 }
 
 #[tokio::test]
 async fn without_definitions_nothing_is_scanned_and_the_message_survives() {
-    let folder = open_folder().unwrap();
-    let world =
-        world(|options| options.definitions = Some(folder.path().to_owned())).await.unwrap();
-    let said = message_that_survives(&world).await.unwrap();
-    for message in &said {
-        assert!(message.contains("no definitions: /mnt/definitions holds no ClamAV"), "{message}");
-        assert!(message.contains("put main.cvd and daily.cvd there"), "{message}");
+    for record in message_that_survives(None).await.unwrap() {
+        assert_eq!(record["error"], "no-definitions");
+        let message = message(&record);
+        assert!(message.contains("there are no definitions in s3://definitions yet"), "{message}");
     }
-    // The next start may be under way.
-    assert!(said.len() <= world.sandbox().cold_starts(), "more than one message for a start");
 }
 
 #[tokio::test]
 async fn definitions_that_do_not_find_eicar_scan_nothing() {
-    let folder = open_folder().unwrap();
-    definitions::write_without_eicar(folder.path(), 1, jiff::Timestamp::now()).unwrap();
-    let world =
-        world(|options| options.definitions = Some(folder.path().to_owned())).await.unwrap();
-    for message in message_that_survives(&world).await.unwrap() {
-        assert!(message.contains("clamd does not find the EICAR test file"), "{message}");
+    let now = jiff::Timestamp::now();
+    let file = ("daily.cud".to_owned(), definitions::without_eicar(1, now).unwrap());
+    let generation = Generation::new(1, now, &[(BASE, vec![file])]).unwrap();
+    for record in message_that_survives(Some(generation)).await.unwrap() {
+        assert_eq!(record["error"], "clamd-canary");
+        assert!(message(&record).contains("clamd does not find the EICAR test file"), "{record}");
     }
 }
 
 #[tokio::test]
-async fn damaged_definitions_scan_nothing() {
-    let folder = open_folder().unwrap();
-    definitions::write(folder.path(), 1, jiff::Timestamp::now()).unwrap();
-    let file = folder.path().join("daily.cud");
-    let mut bytes = std::fs::read(&file).unwrap();
-    // The header, from which version and age are read, stays as it is.
+async fn definitions_that_clamd_cannot_read_scan_nothing() {
+    let now = jiff::Timestamp::now();
+    let mut bytes = definitions::whole(1, now).unwrap();
     bytes[512..].fill(0xa5);
-    std::fs::write(&file, bytes).unwrap();
-    let world =
-        world(|options| options.definitions = Some(folder.path().to_owned())).await.unwrap();
-    for message in message_that_survives(&world).await.unwrap() {
+    let file = ("daily.cud".to_owned(), bytes);
+    let generation = Generation::new(1, now, &[(BASE, vec![file])]).unwrap();
+    for record in message_that_survives(Some(generation)).await.unwrap() {
+        let message = message(&record);
         assert!(message.contains("clamd ended while it started"), "{message}");
         assert!(message.contains("daily.cud"), "its own words are missing: {message}");
+    }
+}
+
+#[tokio::test]
+async fn definitions_that_were_changed_on_their_way_scan_nothing() {
+    let mut generation = Generation::sharded(1, jiff::Timestamp::now()).unwrap();
+    let (_, bytes) = &mut generation.objects[0];
+    let last = bytes.last_mut().unwrap();
+    *last = !*last;
+    for record in message_that_survives(Some(generation)).await.unwrap() {
+        assert_eq!(record["error"], "definitions");
+        let message = message(&record);
+        assert!(message.contains("is not what the manifest says: its SHA-256 is"), "{message}");
     }
 }
 
@@ -76,7 +86,7 @@ async fn damaged_definitions_scan_nothing() {
 async fn every_bad_setting_is_named_at_once() {
     let bad = [
         ("FINDINGS_TOPIC_ARN", "topic"),
-        ("DEFINITIONS_DIR", "relative/path"),
+        ("DEFINITIONS_BUCKET", "Not_A_Bucket"),
         ("TAG_FILES", "maybe"),
         ("TAG_KEY", "aws:mine"),
         ("REPORT_CLEAN_FILES", "1"),
@@ -165,12 +175,12 @@ async fn clamd_killed_while_it_reads_an_object_costs_a_scan_and_no_verdict() {
     gate.holds(DEADLINE).await.unwrap();
     let first = clamd(world.sandbox()).unwrap();
     stream_begun(first).await.unwrap();
-    assert_eq!(world.sandbox().kill_clamd().unwrap(), 1);
+    assert_eq!(world.sandbox().kill_clamd().unwrap(), 2, "one for each shard");
     gate.open();
 
     let finding = world.finding_for("large", DEADLINE).await.unwrap();
     assert_eq!(finding.attribute("status"), Some("infected"));
-    assert_eq!(finding.attribute("finding"), Some("S3-Virusscan.Test.Marker.UNOFFICIAL"));
+    assert_eq!(finding.attribute("finding"), Some("S3-Virusscan.Test.Marker"));
     assert_eq!(world.tags(UPLOADS, "large", None).await.unwrap(), verdict_tag("infected"));
     let record = record_of(world.sandbox(), "large", "infected").await.unwrap();
     assert_eq!(record["scans"], 2, "{record}");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use scanner_tests::gate::Gate;
+use scanner_tests::generations::Generation;
+use scanner_tests::processes;
 use scanner_tests::sandbox::{Sandbox, SandboxOptions};
 use scanner_tests::world::{World, WorldOptions};
 use serde_json::Value;
@@ -22,6 +24,12 @@ pub(crate) async fn world(change: impl FnOnce(&mut SandboxOptions)) -> anyhow::R
     let mut sandbox = SandboxOptions::default();
     change(&mut sandbox);
     World::start(WorldOptions { sandbox, visibility: VISIBILITY, ..WorldOptions::default() }).await
+}
+
+/// A world with other definitions, or with none.
+pub(crate) async fn world_of(generation: Option<Generation>) -> anyhow::Result<World> {
+    World::start(WorldOptions { generation, visibility: VISIBILITY, ..WorldOptions::default() })
+        .await
 }
 
 /// A folder that the sandbox may read.
@@ -107,16 +115,19 @@ pub(crate) async fn gated(world: &mut World) -> anyhow::Result<Gate> {
     Ok(gate)
 }
 
-/// The only clamd that runs.
+/// The only clamd of the base shard.
 pub(crate) fn clamd(sandbox: &Sandbox) -> anyhow::Result<u32> {
-    let pids = sandbox.clamd_pids();
-    anyhow::ensure!(pids.len() == 1, "want one clamd, there are {pids:?}");
+    let base = |pid: &u32| {
+        processes::arguments(*pid).iter().any(|argument| argument.contains("/base/clamd/"))
+    };
+    let pids: Vec<_> = sandbox.clamd_pids().into_iter().filter(base).collect();
+    anyhow::ensure!(pids.len() == 1, "want one clamd of the base shard, there are {pids:?}");
     Ok(pids[0])
 }
 
 /// Waits until clamd has written a part of a stream to its temporary folder.
 pub(crate) async fn stream_begun(clamd: u32) -> anyhow::Result<()> {
-    let folder = format!("/proc/{clamd}/root/tmp/clamd/tmp");
+    let folder = format!("/proc/{clamd}/cwd/tmp");
     let written = async {
         let mut poll = tokio::time::interval(Duration::from_millis(5));
         loop {

@@ -1,6 +1,6 @@
 //! clamd dies, stalls, or talks nonsense: never `clean`, never silence, and no neighbour harmed.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +10,13 @@ use scanner_tests::samples;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{BUCKET, MARGIN, World, failed, queue, s3_event, s3_record, world, world_on};
+use crate::support::{
+    BUCKET, MARGIN, World, failed, generation, queue, s3_event, s3_record, world, world_on,
+};
 
 #[tokio::test]
 async fn clamd_killed_in_the_middle_of_a_scan_is_started_again_and_the_verdict_is_right() {
-    let world = world();
+    let world = world().await;
     let body = Body::Repeat { byte: b'x', len: 300_000, tail: Bytes::from_static(samples::MARKER) };
     let stored = world.s3.put(BUCKET, "k", body);
     let kill = world.clamd_killer();
@@ -31,7 +33,7 @@ async fn clamd_killed_in_the_middle_of_a_scan_is_started_again_and_the_verdict_i
 
 #[tokio::test]
 async fn an_object_that_kills_clamd_every_time_fails_its_own_record_only() {
-    let world = world();
+    let world = world().await;
     let killer = world.s3.put(BUCKET, "killer", samples::eicar());
     let neighbour = world.s3.put(BUCKET, "neighbour", samples::eicar());
     let kill = world.clamd_killer();
@@ -49,9 +51,9 @@ async fn an_object_that_kills_clamd_every_time_fails_its_own_record_only() {
 
 #[tokio::test]
 async fn the_temporary_files_of_a_dead_clamd_are_cleared_away() {
-    let world = world();
+    let world = world().await;
     world.upload(BUCKET, "first", samples::text()).await.unwrap();
-    let leftover = world.work_dir().join("tmp/clamav-leftover.tmp");
+    let leftover = world.work_dir().await.join("tmp/clamav-leftover.tmp");
     std::fs::write(&leftover, [0; 4096]).unwrap();
     let kill = world.clamd_killer();
     let stored = world.s3.put(BUCKET, "k", samples::text());
@@ -69,17 +71,24 @@ struct Scripted {
     _dir: TempDir,
 }
 
-fn scripted() -> Scripted {
+async fn scripted() -> Scripted {
+    let clamd = FakeClamd::start().unwrap();
+    // It starts in its work folder.
+    let link = format!("ln -s '{}' clamd.sock", clamd.socket().display());
+    let dir = program(&format!("{link} && exec sleep 600"));
+    let world = world_on(dir.path(), generation(), |_| {}).await;
+    Scripted { world, clamd, _dir: dir }
+}
+
+/// A folder with a shell script in clamd's place.
+fn program(script: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let lib = dir.path().join("lib");
     std::fs::create_dir(&lib).unwrap();
     let program = lib.join("ld-linux-x86-64.so.2");
-    std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let world = world_on(dir.path(), |_| {});
-    let clamd = FakeClamd::start().unwrap();
-    symlink(clamd.socket(), world.work_dir().join("clamd.sock")).unwrap();
-    Scripted { world, clamd, _dir: dir }
+    dir
 }
 
 impl Scripted {
@@ -108,7 +117,7 @@ async fn answers_that_are_none_are_errors() {
     for answer in
         ["stream: Can't allocate memory ERROR", "stream: OK and more", "PONG", "\u{1b}[2J"]
     {
-        let record = scripted().scan_with(Reply::text(answer), AMPLE).await;
+        let record = scripted().await.scan_with(Reply::text(answer), AMPLE).await;
         assert_eq!(
             (&record["error"], &record["retry"]),
             (&json!("clamd-reply"), &json!(true)),
@@ -120,21 +129,21 @@ async fn answers_that_are_none_are_errors() {
 #[tokio::test]
 async fn a_clamd_that_never_answers_is_ended_with_the_invocations_time() {
     for reply in [Reply::Stall, Reply::StallAfter(100_000)] {
-        let record = scripted().scan_with(reply, SHORT).await;
+        let record = scripted().await.scan_with(reply, SHORT).await;
         assert_eq!((&record["error"], &record["retry"]), (&json!("deadline"), &json!(true)));
     }
 }
 
 #[tokio::test]
 async fn a_scan_whose_time_ended_does_not_go_on_inside_clamd() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     scripted.scan_with(Reply::Stall, SHORT).await;
     assert_eq!(scripted.world.clamd_pids(), [] as [u32; 0]);
 }
 
 #[tokio::test]
 async fn the_second_try_waits_until_no_other_scan_runs() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     // Both objects are sent: one loses its clamd, the other keeps it busy until the time ends.
     for reply in [Reply::Honest, Reply::HangUpAfter(20), Reply::Stall] {
         scripted.clamd.next_stream(reply);
@@ -152,7 +161,7 @@ async fn the_second_try_waits_until_no_other_scan_runs() {
 
 #[tokio::test]
 async fn no_time_left_is_given_back_at_once() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     let stored = scripted.world.s3.put(BUCKET, "k", samples::text());
     let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);
     let answer = scripted.world.invoke_for(Duration::ZERO, event).await.unwrap();
@@ -162,7 +171,7 @@ async fn no_time_left_is_given_back_at_once() {
 
 #[tokio::test]
 async fn a_clamd_that_does_not_find_eicar_scans_nothing() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     scripted.clamd.next_stream(Reply::text("stream: OK"));
     let stored = scripted.world.s3.put(BUCKET, "k", samples::text());
     let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);
@@ -174,7 +183,7 @@ async fn a_clamd_that_does_not_find_eicar_scans_nothing() {
 
 #[tokio::test]
 async fn a_hang_up_is_no_verdict_and_the_object_is_scanned_once_more_from_its_start() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     for reply in [Reply::Honest, Reply::HangUpAfter(20), Reply::Honest] {
         scripted.clamd.next_stream(reply);
     }
@@ -185,7 +194,7 @@ async fn a_hang_up_is_no_verdict_and_the_object_is_scanned_once_more_from_its_st
 
 #[tokio::test]
 async fn an_empty_answer_twice_is_given_back() {
-    let scripted = scripted();
+    let scripted = scripted().await;
     scripted.clamd.next_stream(Reply::Honest);
     scripted.clamd.next_stream(Reply::Bytes(Vec::new()));
     scripted.clamd.next_stream(Reply::Bytes(Vec::new()));
@@ -196,13 +205,8 @@ async fn an_empty_answer_twice_is_given_back() {
 
 #[tokio::test]
 async fn a_clamd_that_cannot_start_says_why() {
-    let dir = tempfile::tempdir().unwrap();
-    let lib = dir.path().join("lib");
-    std::fs::create_dir(&lib).unwrap();
-    let program = lib.join("ld-linux-x86-64.so.2");
-    std::fs::write(&program, "#!/bin/sh\necho 'ERROR: Malformed database'; exit 1\n").unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let world = world_on(dir.path(), |_| {});
+    let dir = program("echo 'ERROR: Malformed database'; exit 1");
+    let world = world_on(dir.path(), generation(), |_| {}).await;
     assert!(world.upload(BUCKET, "k", samples::text()).await.is_err());
     let record = world.record();
     assert_eq!(record["error"], "clamd-died-starting");

@@ -20,10 +20,10 @@ fn refuse_confinement() {
 fn a_platform_that_refuses_the_filter_gets_its_scans_and_every_record_says_so() {
     let refused = std::thread::spawn(|| {
         refuse_confinement();
-        assert!(!scanner::clamd::confine::shield_this_process());
+        assert!(!function_common::clamd::confine::shield_this_process());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let world = world();
+            let world = world().await;
             world.upload(BUCKET, "k", samples::eicar()).await.unwrap();
             assert_eq!(world.tag(BUCKET, "k", None).as_deref(), Some("infected"));
             world.record()["confined"].clone()
@@ -34,7 +34,7 @@ fn a_platform_that_refuses_the_filter_gets_its_scans_and_every_record_says_so() 
 
 #[tokio::test]
 async fn a_platform_that_allows_the_filter_is_said_to() {
-    let world = world();
+    let world = world().await;
     world.upload(BUCKET, "k", samples::text()).await.unwrap();
     assert_eq!(world.record()["confined"], true);
 }

@@ -15,7 +15,7 @@ fn marked() -> Body {
 #[tokio::test]
 async fn a_broken_body_is_taken_up_where_it_broke() {
     for bucket in [BUCKET, VERSIONED] {
-        let world = world();
+        let world = world().await;
         let stored = world.s3.put(bucket, "k", marked());
         world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
         world.s3.on(Operation::GetObject, "k").nth(2).end_body_after(70_000);
@@ -37,7 +37,7 @@ async fn a_broken_body_is_taken_up_where_it_broke() {
 
 #[tokio::test]
 async fn a_body_that_breaks_again_and_again_is_given_back() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", marked());
     world.s3.on(Operation::GetObject, "k").times(20).break_body_after(0);
     let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
@@ -52,7 +52,7 @@ async fn a_body_that_breaks_again_and_again_is_given_back() {
 
 #[tokio::test]
 async fn overwritten_between_break_and_resumption_is_not_a_mixture() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", marked());
     world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
     world.s3.on(Operation::GetObject, "k").nth(2).before(|s3| {
@@ -65,7 +65,7 @@ async fn overwritten_between_break_and_resumption_is_not_a_mixture() {
 
 #[tokio::test]
 async fn a_new_version_between_break_and_resumption_changes_nothing() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(VERSIONED, "k", marked());
     world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
     world.s3.on(Operation::GetObject, "k").nth(2).before(|s3| {
@@ -79,7 +79,7 @@ async fn a_new_version_between_break_and_resumption_changes_nothing() {
 
 #[tokio::test]
 async fn a_resumed_body_that_ends_early_without_an_error_is_resumed_once_more() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", marked());
     world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
     world.s3.on(Operation::GetObject, "k").nth(2).end_body_after_without_length(70_000);
@@ -90,7 +90,7 @@ async fn a_resumed_body_that_ends_early_without_an_error_is_resumed_once_more() 
 
 #[tokio::test]
 async fn an_answer_without_a_length_is_an_error_because_its_end_cannot_be_told() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", marked());
     world.s3.on(Operation::GetObject, "k").end_body_after_without_length(100_000);
     assert!(world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.is_err());
@@ -100,7 +100,7 @@ async fn an_answer_without_a_length_is_an_error_because_its_end_cannot_be_told()
 
 #[tokio::test]
 async fn throttling_is_retried_and_then_given_back() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::text());
     let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
     world.s3.on(Operation::GetObject, "k").times(2).fail(S3ErrorCode::SlowDown);
@@ -115,7 +115,7 @@ async fn throttling_is_retried_and_then_given_back() {
 #[tokio::test]
 async fn a_finding_that_cannot_be_published_is_given_back_and_told_the_next_time() {
     for delete in [false, true] {
-        let world = world_with(|config| config.delete_infected_files = delete);
+        let world = world_with(|config| config.delete_infected_files = delete).await;
         let stored = world.s3.put(BUCKET, "k", samples::eicar());
         let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);
         world.sns.fail_next(3);
@@ -131,7 +131,7 @@ async fn a_finding_that_cannot_be_published_is_given_back_and_told_the_next_time
 
 #[tokio::test]
 async fn a_deletion_that_fails_is_given_back() {
-    let world = world_with(|config| config.delete_infected_files = true);
+    let world = world_with(|config| config.delete_infected_files = true).await;
     let stored = world.s3.put(BUCKET, "k", samples::eicar());
     world.s3.on(Operation::DeleteObject, "k").fail(S3ErrorCode::AccessDenied);
     let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);

@@ -8,7 +8,7 @@ use crate::support::{BUCKET, s3_event, s3_record, world, world_with};
 
 #[tokio::test]
 async fn overwritten_before_the_scan_is_left_to_its_own_event() {
-    let world = world();
+    let world = world().await;
     let old = world.s3.put(BUCKET, "k", samples::text());
     world.s3.put(BUCKET, "k", samples::eicar());
     world.invoke(s3_event(&[s3_record(BUCKET, "k", &old)])).await.unwrap();
@@ -19,7 +19,7 @@ async fn overwritten_before_the_scan_is_left_to_its_own_event() {
 
 #[tokio::test]
 async fn overwritten_during_the_scan_does_not_get_the_old_verdict() {
-    let world = world();
+    let world = world().await;
     let old = world.s3.put(BUCKET, "k", samples::text());
     // After the download, before the tag.
     world.s3.on(Operation::HeadObject, "k").before(|s3| {
@@ -33,7 +33,7 @@ async fn overwritten_during_the_scan_does_not_get_the_old_verdict() {
 
 #[tokio::test]
 async fn overwritten_while_the_tag_is_written_is_scanned_again_on_the_spot() {
-    let world = world();
+    let world = world().await;
     let old = world.s3.put(BUCKET, "k", samples::text());
     // The worst moment: the tags are read, the write is under way.
     world.s3.on(Operation::PutObjectTagging, "k").before(|s3| {
@@ -47,7 +47,7 @@ async fn overwritten_while_the_tag_is_written_is_scanned_again_on_the_spot() {
 
 #[tokio::test]
 async fn the_wrong_tag_is_taken_off_the_new_bytes_even_if_the_new_scan_fails() {
-    let world = world();
+    let world = world().await;
     let old = world.s3.put(BUCKET, "k", samples::text());
     world.s3.on(Operation::PutObjectTagging, "k").before(|s3| {
         s3.put(BUCKET, "k", samples::eicar());
@@ -61,7 +61,7 @@ async fn the_wrong_tag_is_taken_off_the_new_bytes_even_if_the_new_scan_fails() {
 
 #[tokio::test]
 async fn an_object_that_never_holds_still_is_given_back() {
-    let world = world();
+    let world = world().await;
     let old = world.s3.put(BUCKET, "k", samples::text());
     // Each tagging and each removal is overtaken by one more upload.
     let count = std::sync::atomic::AtomicU32::new(0);
@@ -80,7 +80,7 @@ async fn deleted_before_the_tag_is_written_is_no_error() {
     for operation in
         [Operation::HeadObject, Operation::GetObjectTagging, Operation::PutObjectTagging]
     {
-        let world = world();
+        let world = world().await;
         let stored = world.s3.put(BUCKET, "k", samples::eicar());
         world.s3.on(operation, "k").before(|s3| s3.delete(BUCKET, "k"));
         world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.unwrap();
@@ -90,7 +90,7 @@ async fn deleted_before_the_tag_is_written_is_no_error() {
 
 #[tokio::test]
 async fn deletion_takes_the_scanned_bytes_and_never_their_successor() {
-    let world = world_with(|config| config.delete_infected_files = true);
+    let world = world_with(|config| config.delete_infected_files = true).await;
     let old = world.s3.put(BUCKET, "k", samples::eicar());
     world.s3.on(Operation::DeleteObject, "k").before(|s3| {
         s3.put(BUCKET, "k", samples::text());

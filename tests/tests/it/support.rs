@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use function_common::settings::LogLevel;
 use jiff::Timestamp;
 use lambda_runtime::{Context, LambdaEvent};
 use notifier_common::MessageFormat;
-use scanner::clamd::{Clamd, Paths};
 use scanner::config::Config;
+use scanner::definitions::Store;
+use scanner::engine::{Engine, Options};
 use scanner::handler::{Handler, InvocationError};
 use scanner::scan::App;
 use scanner_tests::artefacts::{self, Arch};
-use scanner_tests::definitions;
 use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
+use scanner_tests::generations::{self, Generation};
 use scanner_tests::processes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,8 +25,7 @@ pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const VERSIONED: &str = "versioned-uploads";
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
 
-/// What the function keeps back from an invocation's time.
-pub(crate) const MARGIN: Duration = Duration::from_secs(3);
+pub(crate) use scanner::handler::MARGIN;
 
 /// Long enough that no test meets it; it only keeps a broken one from hanging.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -32,34 +33,56 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) s3: FakeS3,
     pub(crate) sns: FakeSns,
+    /// The bucket of definitions.
+    pub(crate) definitions: FakeS3,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) handler: Handler,
     records: Arc<Mutex<Vec<Value>>>,
     /// clamd's work folder and the definitions.
     dir: TempDir,
 }
 
-/// A world with the defaults of the template.
-pub(crate) fn world() -> World {
-    world_with(|_| {})
+/// A world with the defaults of the template and definitions in one shard.
+pub(crate) async fn world() -> World {
+    world_with(|_| {}).await
 }
 
 /// A world with other settings.
-pub(crate) fn world_with(change: impl FnOnce(&mut Config)) -> World {
-    let layer = artefacts::layer(Arch::X86_64).unwrap();
-    world_on(&layer.join("clamav"), change)
+pub(crate) async fn world_with(change: impl FnOnce(&mut Config)) -> World {
+    world_on(&clamav_dir(), generation(), change).await
+}
+
+/// A world with other definitions.
+pub(crate) async fn world_of(generation: Generation, change: impl FnOnce(&mut Config)) -> World {
+    world_on(&clamav_dir(), Some(generation), change).await
+}
+
+fn clamav_dir() -> PathBuf {
+    artefacts::layer(Arch::X86_64).unwrap().join("clamav")
+}
+
+/// Version 7, built on 20 September 2026.
+pub(crate) fn generation() -> Option<Generation> {
+    Some(Generation::whole(7, Timestamp::from_second(1_789_885_586).unwrap()).unwrap())
 }
 
 /// A world on another clamd.
-pub(crate) fn world_on(clamav_dir: &Path, change: impl FnOnce(&mut Config)) -> World {
+pub(crate) async fn world_on(
+    clamav_dir: &Path,
+    generation: Option<Generation>,
+    change: impl FnOnce(&mut Config),
+) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let definitions_dir = dir.path().join("definitions");
-    std::fs::create_dir(&definitions_dir).unwrap();
-    definitions::write(&definitions_dir, 7, Timestamp::from_second(1_789_885_586).unwrap())
-        .unwrap();
+    let definitions = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
+    if let Some(generation) = generation {
+        generation.publish(&definitions.client()).await.unwrap();
+    }
 
     let mut config = Config {
         findings_topic_arn: TOPIC.into(),
-        definitions_dir,
+        definitions_bucket: generations::BUCKET.into(),
+        definitions_max_check: Duration::ZERO,
+        definitions_stale: Duration::from_hours(72),
         clamav_dir: clamav_dir.to_owned(),
         tag_files: true,
         tag_key: "s3-virusscan".into(),
@@ -69,26 +92,33 @@ pub(crate) fn world_on(clamav_dir: &Path, change: impl FnOnce(&mut Config)) -> W
         metrics_namespace: "s3-virusscan".into(),
         function_name: "scanner".into(),
         memory_mb: 3008,
+        log_level: LogLevel::default(),
     };
     change(&mut config);
 
-    let paths = Paths {
+    let options = Options {
         clamav_dir: config.clamav_dir.clone(),
-        definitions_dir: config.definitions_dir.clone(),
-        work_dir: dir.path().join("clamd"),
+        work_dir: dir.path().join("engine"),
+        memory_mb: config.memory_mb,
+        max_check: config.definitions_max_check,
     };
-    let clamd = Clamd::start(paths, config.memory_mb).unwrap();
+    let store = Store::new(definitions.client(), config.definitions_bucket.clone());
+    let engine = Arc::new(Engine::new(store, options).unwrap());
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let sns = FakeSns::new();
-    let definitions = scanner::definitions::newest(&config.definitions_dir).unwrap();
-    let app =
-        App { config, s3: s3.client(), sns: sns.client(), clamd, definitions, shielded: true };
+    let app = App {
+        config,
+        s3: s3.client(),
+        sns: sns.client(),
+        engine: Arc::clone(&engine),
+        shielded: true,
+    };
     let records = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&records);
     let handler = Handler::new(app, move |line| {
         sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
     });
-    World { s3, sns, handler, records, dir }
+    World { s3, sns, definitions, engine, handler, records, dir }
 }
 
 impl World {
@@ -136,21 +166,23 @@ impl World {
 
     /// Kills the clamd of this world, as running out of memory would.
     pub(crate) fn clamd_killer(&self) -> impl Fn() + Send + Sync + 'static {
-        let work_dir = self.work_dir();
+        let dir = self.dir.path().to_owned();
         move || {
-            let pids = clamds_in(&work_dir);
+            let pids = clamds_under(&dir);
             processes::kill(*pids.first().expect("clamd runs")).unwrap();
         }
     }
 
-    /// The processes of this world's clamd.
+    /// The processes of this world's clamds.
     pub(crate) fn clamd_pids(&self) -> Vec<u32> {
-        clamds_in(&self.work_dir())
+        clamds_under(self.dir.path())
     }
 
-    /// clamd's own folder.
-    pub(crate) fn work_dir(&self) -> PathBuf {
-        self.dir.path().join("clamd")
+    /// The folder of the base shard's clamd. Definitions are loaded first.
+    pub(crate) async fn work_dir(&self) -> PathBuf {
+        self.engine.current().await.unwrap();
+        let mut generations = std::fs::read_dir(self.dir.path().join("engine")).unwrap();
+        generations.next().unwrap().unwrap().path().join("base/clamd")
     }
 
     /// Uploads and invokes with the event that S3 sends for it.
@@ -165,10 +197,10 @@ impl World {
     }
 }
 
-/// Our children that work in `work_dir`.
-fn clamds_in(work_dir: &Path) -> Vec<u32> {
+/// Our children that work under `dir`.
+fn clamds_under(dir: &Path) -> Vec<u32> {
     let works_there = |pid: &u32| {
-        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == work_dir)
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(dir))
     };
     processes::children(std::process::id()).into_iter().filter(works_there).collect()
 }

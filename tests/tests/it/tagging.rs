@@ -16,7 +16,7 @@ fn tags(world: &World, bucket: &str, key: &str) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn three_foreign_tags_stay_on_both_kinds_of_bucket() {
     for bucket in [BUCKET, VERSIONED] {
-        let world = world();
+        let world = world().await;
         let stored = world.s3.put(bucket, "k", samples::text());
         world.s3.set_tags(bucket, "k", stored.version_id.as_deref(), &OWNERS);
         world.invoke(s3_event(&[s3_record(bucket, "k", &stored)])).await.unwrap();
@@ -32,7 +32,7 @@ async fn with_ten_foreign_tags_the_verdict_is_published_and_no_tag_is_lost() {
     let ten: Vec<(String, &str)> = (0..10).map(|n| (format!("t{n}"), "x")).collect();
     let ten: Vec<(&str, &str)> = ten.iter().map(|(key, value)| (key.as_str(), *value)).collect();
     for (body, status) in [(samples::text(), "clean"), (samples::eicar(), "infected")] {
-        let world = world();
+        let world = world().await;
         let stored = world.s3.put(BUCKET, "k", body);
         world.s3.set_tags(BUCKET, "k", None, &ten);
         world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.unwrap();
@@ -49,7 +49,7 @@ async fn with_ten_foreign_tags_the_verdict_is_published_and_no_tag_is_lost() {
 async fn nine_foreign_tags_leave_room_for_ours() {
     let nine: Vec<(String, &str)> = (0..9).map(|n| (format!("t{n}"), "x")).collect();
     let nine: Vec<(&str, &str)> = nine.iter().map(|(key, value)| (key.as_str(), *value)).collect();
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::text());
     world.s3.set_tags(BUCKET, "k", None, &nine);
     world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.unwrap();
@@ -59,7 +59,7 @@ async fn nine_foreign_tags_leave_room_for_ours() {
 
 #[tokio::test]
 async fn tags_that_cannot_be_read_are_not_written() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::text());
     world.s3.set_tags(BUCKET, "k", None, &OWNERS);
     world.s3.on(Operation::GetObjectTagging, "k").fail(S3ErrorCode::AccessDenied);
@@ -82,7 +82,7 @@ async fn tags_that_cannot_be_read_are_not_written() {
 
 #[tokio::test]
 async fn a_tag_forged_by_the_uploader_is_replaced_by_the_verdict() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::eicar());
     world.s3.set_tags(BUCKET, "k", None, &[("s3-virusscan", "clean")]);
     world.invoke(s3_event(&[s3_record(BUCKET, "k", &stored)])).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_tag_forged_by_the_uploader_is_replaced_by_the_verdict() {
 
 #[tokio::test]
 async fn a_second_delivery_writes_no_second_tag_and_says_the_same() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::eicar());
     let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
     world.invoke(event.clone()).await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::{BUCKET, VERSIONED, failed, queue, s3_event, s3_record, worl
 
 #[tokio::test]
 async fn a_malformed_event_is_an_error_with_the_reason_on_every_road() {
-    let world = world();
+    let world = world().await;
     let mut record = s3_record(BUCKET, "k", &world.s3.put(BUCKET, "k", samples::text()));
     record["s3"]["object"]["key"] = json!(7);
     let event = s3_event(&[record]);
@@ -25,7 +25,7 @@ async fn a_malformed_event_is_an_error_with_the_reason_on_every_road() {
 
 #[tokio::test]
 async fn an_unknown_event_is_an_error_and_not_silence() {
-    let world = world();
+    let world = world().await;
     let answer = world.invoke(queue(&[json!({"hello": 1}), json!("no JSON")])).await.unwrap();
     assert_eq!(failed(&answer), ["m0", "m1"]);
     let error = world.invoke(json!({"hello": 1})).await.unwrap_err();
@@ -36,7 +36,7 @@ async fn an_unknown_event_is_an_error_and_not_silence() {
 
 #[tokio::test]
 async fn events_without_an_object_are_acknowledged() {
-    let world = world();
+    let world = world().await;
     let test_event = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET});
     let mut removed = s3_record(BUCKET, "k", &world.s3.put(BUCKET, "k", samples::text()));
     removed["eventName"] = json!("ObjectRemoved:Delete");
@@ -48,7 +48,7 @@ async fn events_without_an_object_are_acknowledged() {
 
 #[tokio::test]
 async fn a_deleted_object_or_version_is_acknowledged_and_noted() {
-    let world = world();
+    let world = world().await;
     let event = |record| s3_event(&[record]);
     let gone = world.s3.put(BUCKET, "gone", samples::eicar());
     world.s3.delete(BUCKET, "gone");
@@ -67,7 +67,7 @@ async fn a_deleted_object_or_version_is_acknowledged_and_noted() {
 
 #[tokio::test]
 async fn a_delete_marker_is_a_deleted_object() {
-    let world = world();
+    let world = world().await;
     world.s3.put(VERSIONED, "k", samples::eicar());
     let client = world.s3.client();
     let deleted = client.delete_object().bucket(VERSIONED).key("k").send().await.unwrap();
@@ -79,7 +79,7 @@ async fn a_delete_marker_is_a_deleted_object() {
 
 #[tokio::test]
 async fn a_denied_object_is_given_back_with_what_to_do() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "k", samples::text());
     world.s3.on(Operation::GetObject, "k").times(2).fail(S3ErrorCode::AccessDenied);
     let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
@@ -101,7 +101,7 @@ async fn a_denied_object_is_given_back_with_what_to_do() {
 
 #[tokio::test]
 async fn one_bad_record_fails_itself_and_its_message_only() {
-    let world = world();
+    let world = world().await;
     let denied = world.s3.put(BUCKET, "denied", samples::text());
     world.s3.on(Operation::GetObject, "denied").fail(S3ErrorCode::AccessDenied);
     let good = world.s3.put(BUCKET, "good", samples::text());
@@ -120,7 +120,7 @@ async fn one_bad_record_fails_itself_and_its_message_only() {
 
 #[tokio::test]
 async fn a_direct_event_with_one_bad_record_does_the_others_and_then_fails() {
-    let world = world();
+    let world = world().await;
     let good = world.s3.put(BUCKET, "good", samples::text());
     let mut odd = s3_record(BUCKET, "%FF", &good);
     odd["s3"]["object"]["key"] = json!("%FF");
@@ -133,7 +133,7 @@ async fn a_direct_event_with_one_bad_record_does_the_others_and_then_fails() {
 
 #[tokio::test]
 async fn a_job_without_version_or_etag_scans_what_is_there() {
-    let world = world();
+    let world = world().await;
     world.s3.put(BUCKET, "a b+c/ü.txt", samples::eicar());
     let job = json!({"objects": [{"bucket": BUCKET, "key": "a b+c/ü.txt"}]});
     world.invoke(job).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_job_without_version_or_etag_scans_what_is_there() {
 
 #[tokio::test]
 async fn keys_that_sns_cannot_carry_are_published_all_the_same() {
-    let world = world();
+    let world = world().await;
     for key in ["line\nbreak", "smile \u{1F600}.png", "\u{1}"] {
         world.s3.put(BUCKET, key, samples::text());
         world.invoke(json!({"objects": [{"bucket": BUCKET, "key": key}]})).await.unwrap();

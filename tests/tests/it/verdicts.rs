@@ -10,7 +10,7 @@ use crate::support::{BUCKET, VERSIONED, s3_event, s3_record, world, world_with};
 
 #[tokio::test]
 async fn clean_is_tagged_and_told_in_widdix_words() {
-    let world = world();
+    let world = world().await;
     let answer = world.upload(BUCKET, "dir/notes.txt", samples::text()).await.unwrap();
     assert_eq!(answer, Value::Null);
     assert_eq!(world.tag(BUCKET, "dir/notes.txt", None).as_deref(), Some("clean"));
@@ -21,13 +21,21 @@ async fn clean_is_tagged_and_told_in_widdix_words() {
         finding.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(
         attributes,
-        [("action", "no"), ("bucket", "uploads"), ("key", "dir/notes.txt"), ("status", "clean")]
+        [
+            ("action", "no"),
+            ("bucket", "uploads"),
+            ("definitions", "7/2026-09-20T06:26:26Z"),
+            // They are far older than three days.
+            ("definitions_stale", "true"),
+            ("key", "dir/notes.txt"),
+            ("status", "clean"),
+        ]
     );
 }
 
 #[tokio::test]
 async fn infected_is_tagged_and_the_signature_is_named() {
-    let world = world();
+    let world = world().await;
     let zip = samples::zip_nested(&samples::eicar(), 3).unwrap();
     let stored = world.s3.put(VERSIONED, "deep.zip", zip);
     world.invoke(s3_event(&[s3_record(VERSIONED, "deep.zip", &stored)])).await.unwrap();
@@ -43,7 +51,7 @@ async fn infected_is_tagged_and_the_signature_is_named() {
 
 #[tokio::test]
 async fn a_rar_is_opened() {
-    let world = world();
+    let world = world().await;
     for (key, rar) in [
         ("4.rar", samples::rar4(&samples::eicar()).unwrap()),
         ("5.rar", samples::rar5(&samples::eicar())),
@@ -55,7 +63,7 @@ async fn a_rar_is_opened() {
 
 #[tokio::test]
 async fn encrypted_is_no_with_the_reason_and_not_clean() {
-    let world = world();
+    let world = world().await;
     let zip = samples::zip_encrypted(&samples::eicar(), "secret").unwrap();
     world.upload(BUCKET, "locked.zip", zip).await.unwrap();
     assert_eq!(world.tag(BUCKET, "locked.zip", None).as_deref(), Some("no"));
@@ -67,7 +75,7 @@ async fn encrypted_is_no_with_the_reason_and_not_clean() {
 
 #[tokio::test]
 async fn each_version_keeps_its_own_tag() {
-    let world = world();
+    let world = world().await;
     let clean = world.s3.put(VERSIONED, "report", samples::text());
     let infected = world.s3.put(VERSIONED, "report", samples::eicar());
     // In the other order than they were made: the event's version decides, not the newest.
@@ -81,7 +89,7 @@ async fn each_version_keeps_its_own_tag() {
 
 #[tokio::test]
 async fn larger_than_the_engine_reads_is_no_and_is_not_even_downloaded() {
-    let world = world();
+    let world = world().await;
     let body = Body::Repeat { byte: b'x', len: 3 << 30, tail: Bytes::from(samples::eicar()) };
     let stored = world.s3.put(BUCKET, "huge", body);
     world.invoke(s3_event(&[s3_record(BUCKET, "huge", &stored)])).await.unwrap();
@@ -92,7 +100,7 @@ async fn larger_than_the_engine_reads_is_no_and_is_not_even_downloaded() {
 
 #[tokio::test]
 async fn an_archived_object_is_no_with_the_reason() {
-    let world = world();
+    let world = world().await;
     let stored = world.s3.put(BUCKET, "cold", samples::text());
     world.s3.on(Operation::GetObject, "cold").fail(S3ErrorCode::InvalidObjectState);
     world.invoke(s3_event(&[s3_record(BUCKET, "cold", &stored)])).await.unwrap();
@@ -102,7 +110,7 @@ async fn an_archived_object_is_no_with_the_reason() {
 
 #[tokio::test]
 async fn an_empty_object_is_clean() {
-    let world = world();
+    let world = world().await;
     world.upload(BUCKET, "folder/", Vec::new()).await.unwrap();
     assert_eq!(world.finding().attributes["status"], "clean");
 }
@@ -112,7 +120,8 @@ async fn settings_keep_clean_to_themselves_and_tags_off_but_never_hide_infected_
     let world = world_with(|config| {
         config.report_clean_files = false;
         config.tag_files = false;
-    });
+    })
+    .await;
     world.upload(BUCKET, "clean", samples::text()).await.unwrap();
     assert!(world.sns.published().is_empty());
     world.upload(BUCKET, "bad", samples::eicar()).await.unwrap();
@@ -129,7 +138,7 @@ async fn settings_keep_clean_to_themselves_and_tags_off_but_never_hide_infected_
 
 #[tokio::test]
 async fn an_infected_version_is_deleted_for_good_and_the_others_stay() {
-    let world = world_with(|config| config.delete_infected_files = true);
+    let world = world_with(|config| config.delete_infected_files = true).await;
     let before = world.s3.put(VERSIONED, "report", samples::text());
     let infected = world.s3.put(VERSIONED, "report", samples::eicar());
     world.invoke(s3_event(&[s3_record(VERSIONED, "report", &infected)])).await.unwrap();
@@ -142,7 +151,7 @@ async fn an_infected_version_is_deleted_for_good_and_the_others_stay() {
 
 #[tokio::test]
 async fn clean_and_unscannable_objects_are_never_deleted() {
-    let world = world_with(|config| config.delete_infected_files = true);
+    let world = world_with(|config| config.delete_infected_files = true).await;
     world.upload(BUCKET, "clean", samples::text()).await.unwrap();
     world.upload(BUCKET, "locked", samples::zip_encrypted(b"x", "y").unwrap()).await.unwrap();
     assert_eq!(world.tag(BUCKET, "clean", None).as_deref(), Some("clean"));
@@ -151,7 +160,7 @@ async fn clean_and_unscannable_objects_are_never_deleted() {
 
 #[tokio::test]
 async fn the_json_body_is_the_whole_finding() {
-    let world = world_with(|config| config.message_format = MessageFormat::Json);
+    let world = world_with(|config| config.message_format = MessageFormat::Json).await;
     let stored = world.s3.put(VERSIONED, "bad", samples::eicar());
     world.invoke(s3_event(&[s3_record(VERSIONED, "bad", &stored)])).await.unwrap();
     let finding = world.finding();
@@ -159,6 +168,7 @@ async fn the_json_body_is_the_whole_finding() {
     assert!(body["duration_ms"].take().is_u64());
     assert!(body["engine"].take().as_str().unwrap().starts_with("1."));
     assert!(body["signatures"].take()[0].as_str().unwrap().contains("Eicar"));
+    assert!(body["definitions"]["age_hours"].take().as_u64().unwrap() > 72);
     assert_eq!(body["finding"].take(), finding.attributes["finding"]);
     assert_eq!(
         body,
@@ -167,14 +177,15 @@ async fn the_json_body_is_the_whole_finding() {
             "etag": stored.e_tag, "sequencer": "0055AED6DCD90281E5", "size": 68,
             "status": "infected", "action": "tag", "finding": null, "signatures": null,
             "engine": null, "duration_ms": null,
-            "definitions": {"version": 7, "built": "2026-09-20T06:26:26Z"},
+            "definitions": {"version": 7, "built": "2026-09-20T06:26:26Z",
+                "age_hours": null, "stale": true},
         })
     );
 }
 
 #[tokio::test]
 async fn the_record_tells_the_whole_story_in_one_line() {
-    let world = world();
+    let world = world().await;
     world.upload(BUCKET, "bad", samples::eicar()).await.unwrap();
     world.upload(BUCKET, "good", samples::text()).await.unwrap();
     let records = world.records();
@@ -185,7 +196,10 @@ async fn the_record_tells_the_whole_story_in_one_line() {
     assert_eq!(bad["bytes_scanned"], 68);
     assert_eq!(bad["scans"], 1);
     assert_eq!(bad["published"], true);
-    assert_eq!(bad["definitions"], json!({"version": 7, "built": "2026-09-20T06:26:26Z"}));
+    assert_eq!(bad["definitions"]["version"], 7);
+    assert_eq!(bad["definitions"]["stale"], true);
+    assert_eq!(bad["definitions_age_hours"], bad["definitions"]["age_hours"]);
+    assert!(bad["memory_percent"].as_u64().is_some_and(|percent| percent < 100), "{bad}");
     assert_eq!(bad["request_id"], "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
     assert_eq!((&bad["cold_start"], &good["cold_start"]), (&json!(true), &json!(false)));
     assert!(bad["engine"].as_str().unwrap().starts_with("1."));
