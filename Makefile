@@ -67,6 +67,11 @@ bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md
 	@echo "bench: sizes, start, latency, throughput, memory"
 	@cargo run --locked --quiet --package scanner-tests --bin measure
 
+ONE_IN ?= 1
+bench-definitions: layer ## measure loading a database as large as the public one; ONE_IN=100 to try it
+	@echo "bench-definitions: forms, cold start, change, scans, compression"
+	@cargo run --locked --quiet --profile measure --package scanner-tests --bin measure-definitions -- $(ONE_IN)
+
 sam-build: template ## build the application as `sam deploy` takes it, in .aws-sam
 	@echo "sam-build: sam build"
 	@CLAMD_LAYER_ARCH=$(ARCH) sam build --template template.yaml --parameter-overrides Architecture=$(ARCH)
