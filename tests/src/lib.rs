@@ -21,6 +21,7 @@ pub mod measure;
 pub mod moto;
 pub mod notifications;
 pub mod processes;
+pub mod public_shape;
 pub mod samples;
 pub mod sandbox;
 pub mod world;
