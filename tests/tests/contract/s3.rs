@@ -2,6 +2,7 @@
 //! the AWS documentation decides; a case that rests on one page of it names the page.
 
 mod conditions;
+mod listings;
 mod objects;
 mod tagging;
 
@@ -31,6 +32,7 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
 pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     let mut all = objects::cases(client);
     all.extend(conditions::cases(client));
+    all.extend(listings::cases(client));
     all.extend(tagging::cases(client));
     all
 }
