@@ -94,7 +94,11 @@ async fn a_broken_one_is_left_out_and_stops_neither_the_others_nor_the_update() 
         ("empty.ndb", ""),
         ("binary.hdb", "\u{0}\u{1}\u{2}"),
         ("README.md", "# Our signatures\n"),
-        ("programs.ndb", "Every.Program:1:0:4d5a\n"),
+        (
+            "half.yara",
+            "rule A { strings: $a = \"abcdef\" condition: $a }\nrule B { condition: $b }\n",
+        ),
+        ("programs.ndb", "Every.Program:1:0:4d5a0000\n"),
         ("ordinary.ndb", "Every.Text:0:0:416e206f7264696e617279\n"),
         ("eicar.fp", "44d88612fea8a8f36de82e1278abb02f:68:allowed\n"),
     ] {
@@ -116,6 +120,7 @@ async fn a_broken_one_is_left_out_and_stops_neither_the_others_nor_the_update() 
         "eicar.fp",
         "empty.ndb",
         "fields.ndb",
+        "half.yara",
         "ordinary.ndb",
         "programs.ndb",
     ];
