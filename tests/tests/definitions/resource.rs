@@ -2,6 +2,7 @@
 //! it when it goes.
 
 use aws_smithy_http_client::test_util::{CaptureRequestReceiver, capture_request};
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use function_common::custom_resource::Responder;
 use function_common::manifest::MANIFEST_KEY;
 use scanner_tests::fake_s3::{ATTEMPTS, Operation, S3ErrorCode};
@@ -27,7 +28,7 @@ fn request(kind: &str) -> Value {
 
 fn responder() -> (Responder, CaptureRequestReceiver) {
     let (client, receiver) = capture_request(None);
-    (Responder::with_connector(client.into_shared_connector()), receiver)
+    (Responder::with_connector(SharedHttpConnector::new(client)), receiver)
 }
 
 /// What CloudFormation was told, and how many records were written.
