@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 function lint template resolved sam-build deploy delete test demo bench clean
+.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo bench clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,9 @@ layer: tools ## clamd for this machine's architecture in target/layer
 
 layer-arm64: tools ## clamd for arm64 in target/layer/arm64
 	@layers/clamd/build.sh arm64 target/layer/arm64
+
+freshclam-files: ## what ClamAV's makers test freshclam with, in target/freshclam-files
+	@.ci/freshclam-files target/freshclam-files
 
 function: tools ## the functions for provided.al2023 in target/lambda
 	@echo "function: cargo lambda build, release"
@@ -55,7 +58,7 @@ lint: template ## formatting, clippy, documentation, template
 	@cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --workspace
 
-test: layer layer-arm64 function resolved lint ## every check and every test
+test: layer layer-arm64 freshclam-files function resolved lint ## every check and every test
 	@echo "test: cargo test"
 	@cargo test --locked --workspace
 

@@ -128,13 +128,15 @@ pub async fn fetch(
         }
         write_tripwire(&trial)?;
         write_canary(&trial)?;
-        match prover.prove(&trial, true).await {
-            Ok(_) => custom.good.push(Signatures { name, path, place }),
-            Err(error) => {
-                let reason: String = chain(&error).chars().take(500).collect();
-                custom.left_out.push(LeftOut { key, reason });
+        let reason = match prover.prove(&trial, true).await {
+            Ok(proof) if proof.complaints.is_empty() => {
+                custom.good.push(Signatures { name, path, place });
+                continue;
             }
-        }
+            Ok(proof) => format!("clamd does not take all of it: {}", proof.complaints.join(" | ")),
+            Err(error) => chain(&error),
+        };
+        custom.left_out.push(LeftOut { key, reason: reason.chars().take(500).collect() });
     }
     for LeftOut { key, reason } in &custom.left_out {
         tracing::warn!(key, reason, "a custom signature file is left out");

@@ -32,6 +32,16 @@ pub enum ProofError {
     },
 }
 
+/// What clamd said of files that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The engine's version.
+    pub engine: String,
+    /// Its complaints while it loaded them. It passes over YARA rules that it cannot read, and says
+    /// so nowhere else.
+    pub complaints: Vec<String>,
+}
+
 /// Runs clamd on folders.
 #[derive(Debug, Clone)]
 pub struct Prover {
@@ -44,12 +54,11 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// Proves the files in `shard` as the scanner will use them, and gives the engine's version.
-    /// `names_programs`: whether it is the base shard, which must name Windows programs.
+    /// Proves the files in `shard` as the scanner will use them. `names_programs`: whether it is the base shard, which must name Windows programs.
     ///
     /// # Errors
     /// When they must not be used.
-    pub async fn prove(&self, shard: &Path, names_programs: bool) -> Result<String, ProofError> {
+    pub async fn prove(&self, shard: &Path, names_programs: bool) -> Result<Proof, ProofError> {
         let room = free_bytes(shard)?;
         let paths = Paths {
             clamav_dir: self.clamav_dir.clone(),
@@ -59,8 +68,9 @@ impl Prover {
         let clamd = Clamd::start(paths, Limits::for_function(self.memory_mb, room))?;
         let result = judge(&clamd, names_programs).await;
         // Its memory is the next one's.
-        clamd.stop().await;
-        result
+        let mut complaints = clamd.stop_for_log().await;
+        complaints.retain(|line| line.contains("LibClamAV Error") || line.contains("cli_loadyara"));
+        Ok(Proof { engine: result?, complaints })
     }
 }
 

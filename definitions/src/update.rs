@@ -233,7 +233,12 @@ impl App {
         for shard in SHARDS {
             let refused = |source: ProofError| UpdateError::Proof { shard, source };
             let names_programs = shard == manifest::BASE;
-            engine = prover.prove(&dir.join(shard), names_programs).await.map_err(refused)?;
+            let proof = prover.prove(&dir.join(shard), names_programs).await.map_err(refused)?;
+            if !proof.complaints.is_empty() {
+                let complaints = proof.complaints.join(" | ");
+                tracing::warn!(shard, complaints, "clamd complains of definitions that it takes");
+            }
+            engine = proof.engine;
         }
         record.phase("proof", started);
         Ok(engine)

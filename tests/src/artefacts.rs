@@ -52,6 +52,16 @@ pub fn layer(arch: Arch) -> anyhow::Result<PathBuf> {
     built(&format!("target/layer/{}", arch.name()), "layer")
 }
 
+/// The signed databases and increments with which ClamAV's makers test freshclam: `test-1.cvd` to
+/// `test-6.cvd`, `test-2.cdiff` to `test-6.cdiff`. From version 3 on they hold EICAR.
+///
+/// # Errors
+///
+/// They are not fetched.
+pub fn freshclam_files() -> anyhow::Result<PathBuf> {
+    built("target/freshclam-files", "freshclam-files")
+}
+
 /// AWS's Runtime Interface Emulator, which the SAM command line tool carries.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub mod generations;
 pub mod layer_clamd;
 pub mod logs;
 pub mod measure;
+pub mod mirror;
 pub mod moto;
 pub mod notifications;
 pub mod processes;

@@ -12,6 +12,7 @@ use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
 use futures_util::Stream;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::conf::{self, Limits};
@@ -29,8 +30,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
 const CHUNK: usize = 64 << 10;
 
-/// clamd's last words that an error quotes.
-const LOG_LINES: usize = 20;
+/// Lines of clamd's log that are kept: all of a start, which are about 40, and the trouble before.
+const LOG_LINES: usize = 100;
+
+/// The end of the log comes with the end of the process, unless somebody else holds its pipes.
+const LOG_TIME: Duration = Duration::from_secs(1);
 
 /// One clamd. It ends with this value.
 #[derive(Debug)]
@@ -39,6 +43,7 @@ pub(super) struct Running {
     /// Whether it is under the system call filter.
     pub(super) filtered: bool,
     log: Arc<Mutex<VecDeque<String>>>,
+    followers: Vec<JoinHandle<()>>,
     /// Its version, once it has proven that it finds something.
     pub(super) engine: Option<String>,
 }
@@ -76,13 +81,14 @@ impl Running {
             .map_err(|source| ClamdError::Spawn { program, source })?;
 
         let log = Arc::new(Mutex::new(VecDeque::new()));
+        let mut followers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(follow(stdout, Arc::clone(&log)));
+            followers.push(tokio::spawn(follow(stdout, Arc::clone(&log))));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(follow(stderr, Arc::clone(&log)));
+            followers.push(tokio::spawn(follow(stderr, Arc::clone(&log))));
         }
-        Ok(Self { child, filtered, log, engine: None })
+        Ok(Self { child, filtered, log, followers, engine: None })
     }
 
     /// Asks the process and its socket: a killed clamd refuses connections for a while before it
@@ -101,7 +107,7 @@ impl Running {
                 break;
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(ClamdError::Died { status, log: self.last_words() });
+                return Err(ClamdError::Died { status, log: self.whole_log().await.join(" | ") });
             }
         }
         let canary = futures_util::stream::iter([Ok(Bytes::from(eicar()))]);
@@ -118,16 +124,20 @@ impl Running {
         self.child.id()
     }
 
-    fn last_words(&self) -> String {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    /// What it said, when it has ended.
+    async fn whole_log(&mut self) -> Vec<String> {
+        for follower in self.followers.drain(..) {
+            let _ = timeout(LOG_TIME, follower).await;
+        }
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Kills it and waits until it is gone, and with it its hold on temporary files.
-    pub(super) async fn end(mut self) {
+    /// Kills it and waits until it is gone, and with it its hold on temporary files. Gives its log.
+    pub(super) async fn end(mut self) -> Vec<String> {
         if let Err(error) = self.child.kill().await {
             tracing::warn!(%error, "cannot kill clamd");
         }
+        self.whole_log().await
     }
 }
 

@@ -5,7 +5,7 @@
 //! and decodes the request; what is stored, and what goes wrong, is decided here. Suites hold it
 //! to what S3 does (`tests/contract`).
 //!
-//! Not here: multipart uploads, listings, events, access rules (a policy is kept and obeyed by
+//! Not here: multipart uploads, events, access rules (a policy is kept and obeyed by
 //! nobody), encryption, and the checksums that S3
 //! keeps beside the entity tag. A request that asks for a condition or a part that this double
 //! does not know is answered with `NotImplemented`, never served as if it had not asked.
@@ -121,6 +121,32 @@ impl FakeS3 {
     pub fn delete_version(&self, bucket: &str, key: &str, version_id: &str) {
         let deleted = self.state().store.delete(bucket, key, Some(version_id), None);
         deleted.expect("the bucket exists");
+    }
+
+    /// The keys that begin with `prefix`, in the order of their bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist.
+    #[must_use]
+    pub fn keys(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let found = self.state().store.list(bucket, prefix, "").expect("the bucket exists");
+        found.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// What the current version holds. `None` if there is no such object.
+    ///
+    /// # Panics
+    ///
+    /// If its body is one that is made while it is read.
+    #[must_use]
+    pub fn content(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        let version = state.store.get(bucket, key, None).ok()?;
+        match version.body.as_ref()? {
+            Body::Bytes(bytes) => Some(bytes.to_vec()),
+            Body::Repeat { .. } => panic!("{key:?} is generated; read it in chunks"),
+        }
     }
 
     /// The tags of the current version, or of that one. `None` if there is no such object: S3

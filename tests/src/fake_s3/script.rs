@@ -17,6 +17,8 @@ pub enum Operation {
     HeadObject,
     /// `PUT` of an object.
     PutObject,
+    /// `GET` of a bucket's listing; the key of the call is the prefix.
+    ListObjectsV2,
     /// `DELETE` of an object or of a version.
     DeleteObject,
     /// `GET` of a version's tags.

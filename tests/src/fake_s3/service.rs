@@ -8,9 +8,10 @@ use s3s::dto::{
     GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketPolicyInput, GetBucketPolicyOutput, GetObjectInput, GetObjectOutput,
     GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput,
-    PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
-    PutBucketPolicyInput, PutBucketPolicyOutput, PutObjectInput, PutObjectOutput,
-    PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob, Tag,
+    ListObjectsV2Input, ListObjectsV2Output, Object, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
+    PutObjectInput, PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob,
+    Tag,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -180,6 +181,41 @@ impl S3 for Service {
             version_id: version.shown_id(),
             e_tag: Some(ETag::Strong(version.e_tag)),
             ..PutObjectOutput::default()
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        let prefix = input.prefix.unwrap_or_default();
+        let plan = self.begin(call(Operation::ListObjectsV2, &input.bucket, &prefix, None))?;
+        if input.delimiter.is_some() || input.start_after.is_some() || input.encoding_type.is_some()
+        {
+            return Err(s3_error!(NotImplemented, "FakeS3 lists by prefix only"));
+        }
+        let page = input.max_keys.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(1000);
+        let after = input.continuation_token.unwrap_or_default();
+        let mut found = self.0.state().store.list(&input.bucket, &prefix, &after)?;
+        let more = found.len() > page;
+        found.truncate(page);
+        let next = more.then(|| found.last().map(|(key, _)| key.clone())).flatten();
+        let objects = found.into_iter().map(|(key, version)| Object {
+            key: Some(key),
+            size: version.body.as_ref().map(|body| signed(body.size())),
+            e_tag: Some(ETag::Strong(version.e_tag)),
+            last_modified: Some(version.modified.into()),
+            ..Object::default()
+        });
+        let contents: Vec<_> = objects.collect();
+        let output = ListObjectsV2Output {
+            key_count: i32::try_from(contents.len()).ok(),
+            contents: Some(contents),
+            is_truncated: Some(more),
+            next_continuation_token: next,
+            ..ListObjectsV2Output::default()
         };
         Ok(self.end(&plan, output))
     }

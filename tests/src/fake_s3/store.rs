@@ -155,6 +155,25 @@ impl Store {
         }
     }
 
+    /// The current versions of the keys that begin with `prefix` and come after `after`, in the
+    /// order of their bytes.
+    pub(super) fn list(
+        &mut self,
+        bucket: &str,
+        prefix: &str,
+        after: &str,
+    ) -> S3Result<Vec<(String, Version)>> {
+        let objects = &self.bucket(bucket)?.objects;
+        let wanted = objects.iter().filter(|(key, _)| {
+            key.starts_with(prefix) && (after.is_empty() || key.as_str() > after)
+        });
+        let current = wanted.filter_map(|(key, versions)| {
+            let version = versions.last().filter(|version| version.body.is_some())?;
+            Some((key.clone(), version.clone()))
+        });
+        Ok(current.collect())
+    }
+
     pub(super) fn delete(
         &mut self,
         bucket: &str,

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod configuration;
+mod listings;
 mod objects;
 mod tagging;
 
@@ -37,6 +38,7 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
 pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     let mut all = objects::cases(client);
     all.extend(conditions::cases(client));
+    all.extend(listings::cases(client));
     all.extend(tagging::cases(client));
     all.extend(configuration::cases(client));
     all
