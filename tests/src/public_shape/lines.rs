@@ -22,8 +22,18 @@ const SUBSIGNATURES: [(u8, u32); 8] =
 const WILDCARDS: [&str; 4] = ["??", "{4}", "{2-12}", "*"];
 
 const FAMILIES: [&str; 12] = [
-    "Agent", "Generic", "Emotet", "Zbot", "Downloader", "Ransom", "Dropper", "Virut", "Sality",
-    "Upatre", "Fareit", "Zusy",
+    "Agent",
+    "Generic",
+    "Emotet",
+    "Zbot",
+    "Downloader",
+    "Ransom",
+    "Dropper",
+    "Virut",
+    "Sality",
+    "Upatre",
+    "Fareit",
+    "Zusy",
 ];
 
 /// How unevenly bytes follow each other: the weight of the n-th most frequent successor is `n` to

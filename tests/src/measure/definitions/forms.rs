@@ -49,8 +49,14 @@ pub(super) async fn measure(
             &format!("{form}; {to_packed} of packed, {to_loose} of loose"),
         )?;
     }
-    table.row(&ratio(medians[0], medians[4]), "times as fast to the first verdict as stock, packed")?;
-    table.row(&ratio(medians[1], medians[4]), "times as fast to the first verdict as stock, loose")?;
+    table.row(
+        &ratio(medians[0], medians[4]),
+        "times as fast to the first verdict as stock, packed",
+    )?;
+    table.row(
+        &ratio(medians[1], medians[4]),
+        "times as fast to the first verdict as stock, loose",
+    )?;
     table.row(&ratio(medians[0], medians[5]), "times as fast to all verdicts as stock, packed")
 }
 

@@ -34,7 +34,8 @@ pub(super) async fn measure(
     let base = scans(&stage.shard(BASE), &samples).await?;
     let pe = scans(&stage.shard(PE), &samples).await?;
     table.section("a scan (medians)")?;
-    for (((name, ..), whole), (base, pe)) in samples.iter().zip(whole).zip(base.into_iter().zip(pe)) {
+    for (((name, ..), whole), (base, pe)) in samples.iter().zip(whole).zip(base.into_iter().zip(pe))
+    {
         table.row(
             &milliseconds(whole.0),
             &format!(

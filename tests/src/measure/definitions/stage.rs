@@ -21,10 +21,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(
-        table: &mut Table<'_, impl Write>,
-        one_in: usize,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(table: &mut Table<'_, impl Write>, one_in: usize) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("making a folder for databases")?;
         let stage = Self { dir };
         for form in [stage.loose(), stage.packed(), stage.plain(), stage.shards()] {
