@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo bench clean
+.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
