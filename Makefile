@@ -7,11 +7,18 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export S3_VIRUSSCAN_CACHE := $(CURDIR)/target/debs
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+# Nothing else reaches AWS, so any region does; these two take that of the caller's settings.
+ifeq ($(filter deploy delete,$(MAKECMDGOALS)),)
 export AWS_DEFAULT_REGION ?= us-east-1
+endif
+
+# For deploy and delete: make deploy STACK=scan PARAMETERS="BucketNames=uploads,media Timeout=600"
+STACK ?= s3-virusscan
+PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 function lint template sam-build test demo bench clean
+.PHONY: help tools layer layer-arm64 function lint template resolved sam-build deploy delete test demo bench clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -29,10 +36,18 @@ function: tools ## the functions for provided.al2023 in target/lambda
 	@echo "function: cargo lambda build, release"
 	@cargo lambda build --locked --quiet --release --package scanner
 
-template: tools ## check template.yaml
-	@echo "template: sam validate --lint, cfn-lint"
+template: tools ## check template.yaml and the Terraform example
+	@echo "template: sam validate --lint, cfn-lint, checkov, rules of tests/rules.guard"
 	@sam validate --lint --template template.yaml
 	@cfn-lint template.yaml
+	@target/checkov/bin/checkov --file template.yaml $(wildcard examples/terraform/*.tf) \
+		--framework cloudformation terraform --skip-download --compact --quiet
+	@target/tools/bin/python3 tests/check_template.py
+	@if command -v terraform >/dev/null; then terraform fmt -check -diff examples/terraform; fi
+
+resolved: tools ## the template as CloudFormation would deploy it, for the tests, in target/template.json
+	@target/tools/bin/python3 tests/resolve_template.py $(PARAMETERS) >target/template.json.new
+	@mv target/template.json.new target/template.json
 
 lint: template ## formatting, clippy, documentation, template
 	@echo "lint: cargo fmt, clippy, doc"
@@ -40,21 +55,28 @@ lint: template ## formatting, clippy, documentation, template
 	@cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --workspace
 
-test: layer layer-arm64 function lint ## every check and every test
+test: layer layer-arm64 function resolved lint ## every check and every test
 	@echo "test: cargo test"
 	@cargo test --locked --workspace
 
-demo: layer function ## watch it work on this machine, without an AWS account
+demo: layer function resolved ## watch it work on this machine, without an AWS account
 	@echo "demo: upload, scan, tag, finding"
 	@cargo run --locked --quiet --package scanner-tests --bin demo
 
-bench: layer layer-arm64 function ## measure what docs/SPECIFICATION.md says
+bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"
 	@cargo run --locked --quiet --package scanner-tests --bin measure
 
 sam-build: template ## build the application as `sam deploy` takes it, in .aws-sam
 	@echo "sam-build: sam build"
 	@CLAMD_LAYER_ARCH=$(ARCH) sam build --template template.yaml --parameter-overrides Architecture=$(ARCH)
+
+deploy: sam-build ## build and deploy to the caller's AWS account, with PARAMETERS="Name=value ..."
+	@echo "deploy: sam deploy, stack $(STACK)"
+	@sam deploy --stack-name "$(STACK)" --parameter-overrides Architecture=$(ARCH) $(PARAMETERS)
+
+delete: tools ## delete the stack again; asks first
+	@sam delete --stack-name "$(STACK)"
 
 clean: ## remove everything that was built, also the tools and downloads
 	rm -rf target .aws-sam
