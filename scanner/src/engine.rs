@@ -55,6 +55,20 @@ impl EngineError {
     }
 }
 
+/// What [`Engine::refresh`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Nothing: it was too early to ask, or there is nothing newer, or it could not be asked.
+    Nothing,
+    /// There is something newer, but it cannot be used. The old generation stays in use.
+    Refused,
+    /// The newer generation is in use.
+    Changed {
+        /// Whether both stood side by side, so that no scan had to wait.
+        side_by_side: bool,
+    },
+}
+
 /// Where things are, and how large the function is.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -169,13 +183,13 @@ impl Engine {
     /// Asks for newer definitions, at most every [`Options::max_check`], and changes over to them.
     /// Scans go on meanwhile: on the old generation when there is memory for both, else they wait.
     /// A generation that cannot be loaded is left alone, and the old one stays in use.
-    pub async fn refresh(&self) {
+    pub async fn refresh(&self) -> Refreshed {
         // When it is held a load is under way.
-        let Ok(mut checked) = self.checked.try_lock() else { return };
-        let Some(old) = self.in_use() else { return };
+        let Ok(mut checked) = self.checked.try_lock() else { return Refreshed::Nothing };
+        let Some(old) = self.in_use() else { return Refreshed::Nothing };
         let fresh = |at: SystemTime| at.elapsed().is_ok_and(|age| age < self.options.max_check);
         if checked.at.is_some_and(fresh) {
-            return;
+            return Refreshed::Nothing;
         }
         let newer = match self.store.manifest(checked.etag.as_deref()).await {
             Ok(newer) => newer,
@@ -185,7 +199,7 @@ impl Engine {
             }
         };
         checked.at = Some(SystemTime::now());
-        let Some(Current { manifest, etag }) = newer else { return };
+        let Some(Current { manifest, etag }) = newer else { return Refreshed::Nothing };
         checked.etag = Some(etag);
         let (from, to) = (old.manifest.version, manifest.version);
         let started = Instant::now();
@@ -193,10 +207,12 @@ impl Engine {
             Ok(side_by_side) => {
                 let change_ms = milliseconds(started.elapsed());
                 tracing::info!(from, to, side_by_side, change_ms, "changed to newer definitions");
+                Refreshed::Changed { side_by_side }
             }
             Err(error) => {
                 let error = chain(&error);
                 tracing::error!(from, to, error, "newer definitions cannot be used");
+                Refreshed::Refused
             }
         }
     }

@@ -41,7 +41,7 @@ impl Function {
             .bucket(BUCKET, Versioning::On)
             .bucket(generations::BUCKET, Versioning::Off);
         let definitions = Generation::sharded(1, jiff::Timestamp::now())?;
-        definitions.publish(&s3.client()).await?;
+        definitions.publish_in(&s3);
         let served = s3.serve()?;
         let mut sandbox = options;
         sandbox.env.extend(served.env());

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::definitions;
+use crate::fake_s3::FakeS3;
 
 /// The bucket of definitions.
 pub const BUCKET: &str = "definitions";
@@ -108,6 +109,18 @@ impl Generation {
             files.push((name, std::fs::read(&path).with_context(reading)?));
         }
         Self::new(1, Timestamp::now(), &[(BASE, files)])
+    }
+
+    /// The same for the S3 in memory.
+    ///
+    /// # Panics
+    ///
+    /// If it has no such bucket.
+    pub fn publish_in(&self, s3: &FakeS3) {
+        for (key, bytes) in &self.objects {
+            s3.put(BUCKET, key, bytes.clone());
+        }
+        s3.put(BUCKET, MANIFEST_KEY, self.manifest.to_json().into_bytes());
     }
 
     /// Publishes it to [`BUCKET`], which must be there: its files, and then the manifest.

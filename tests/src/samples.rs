@@ -85,6 +85,15 @@ pub fn zip_encrypted(bytes: &[u8], password: &str) -> anyhow::Result<Vec<u8>> {
     zip([("file.txt".to_owned(), bytes)], options)
 }
 
+/// A zip with these members.
+///
+/// # Errors
+///
+/// As [`zip_nested`].
+pub fn zip_of(members: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
+    zip(members.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)), deflated())
+}
+
 /// A zip of `count` small members and after them one more with `last`.
 ///
 /// # Errors

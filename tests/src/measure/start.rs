@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) async fn measure(table: &mut Table<'_, impl Write>) -> anyhow::Result<()> {
     // Bubblewrap ends with the thread that starts it, so all of it is one thread's work.
     let s3 = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
-    Generation::sharded(1, jiff::Timestamp::now())?.publish(&s3.client()).await?;
+    Generation::sharded(1, jiff::Timestamp::now())?.publish_in(&s3);
     let served = s3.serve()?;
     let env = served.env();
     let starts = tokio::task::spawn_blocking(|| starts(env));

@@ -6,7 +6,9 @@
 mod clamd_faults;
 mod confinement;
 mod faults;
+mod generations;
 mod overwrites;
+mod shards;
 mod support;
 mod tagging;
 mod triggers;

@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) sns: FakeSns,
     /// The bucket of definitions.
     pub(crate) definitions: FakeS3,
+    /// Looks.
     pub(crate) engine: Arc<Engine>,
     pub(crate) handler: Handler,
     records: Arc<Mutex<Vec<Value>>>,
@@ -49,15 +50,15 @@ pub(crate) async fn world() -> World {
 
 /// A world with other settings.
 pub(crate) async fn world_with(change: impl FnOnce(&mut Config)) -> World {
-    world_on(&clamav_dir(), generation(), change).await
+    world_on(&clamd_dir(), generation(), change).await
 }
 
 /// A world with other definitions.
 pub(crate) async fn world_of(generation: Generation, change: impl FnOnce(&mut Config)) -> World {
-    world_on(&clamav_dir(), Some(generation), change).await
+    world_on(&clamd_dir(), Some(generation), change).await
 }
 
-fn clamav_dir() -> PathBuf {
+pub(crate) fn clamd_dir() -> PathBuf {
     artefacts::layer(Arch::X86_64).unwrap().join("clamav")
 }
 
@@ -75,7 +76,7 @@ pub(crate) async fn world_on(
     let dir = tempfile::tempdir().unwrap();
     let definitions = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
     if let Some(generation) = generation {
-        generation.publish(&definitions.client()).await.unwrap();
+        generation.publish_in(&definitions);
     }
 
     let mut config = Config {
