@@ -22,4 +22,5 @@ pub mod notifications;
 pub mod processes;
 pub mod samples;
 pub mod sandbox;
+pub mod template;
 pub mod world;

@@ -21,15 +21,15 @@ const VISIBILITY: Duration = Duration::from_secs(1);
 
 /// A world in which what failed comes again soon.
 pub(crate) async fn world(change: impl FnOnce(&mut SandboxOptions)) -> anyhow::Result<World> {
-    let mut sandbox = SandboxOptions::default();
-    change(&mut sandbox);
-    World::start(WorldOptions { sandbox, visibility: VISIBILITY, ..WorldOptions::default() }).await
+    let mut options = WorldOptions::deployed()?;
+    change(&mut options.sandbox);
+    World::start(WorldOptions { visibility: VISIBILITY, ..options }).await
 }
 
 /// A world with other definitions, or with none.
 pub(crate) async fn world_of(generation: Option<Generation>) -> anyhow::Result<World> {
-    World::start(WorldOptions { generation, visibility: VISIBILITY, ..WorldOptions::default() })
-        .await
+    let options = WorldOptions::deployed()?;
+    World::start(WorldOptions { generation, visibility: VISIBILITY, ..options }).await
 }
 
 /// A folder that the sandbox may read.

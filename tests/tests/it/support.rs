@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use function_common::settings::LogLevel;
 use jiff::Timestamp;
 use lambda_runtime::{Context, LambdaEvent};
-use notifier_common::MessageFormat;
 use scanner::config::Config;
 use scanner::definitions::Store;
 use scanner::engine::{Engine, Options};
@@ -18,12 +16,12 @@ use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
 use scanner_tests::generations::{self, Generation};
 use scanner_tests::processes;
+use scanner_tests::template::{SCANNER, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const VERSIONED: &str = "versioned-uploads";
-const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
 
 pub(crate) use scanner::handler::MARGIN;
 
@@ -53,6 +51,12 @@ pub(crate) async fn world_with(change: impl FnOnce(&mut Config)) -> World {
     world_on(&clamd_dir(), generation(), change).await
 }
 
+/// A world that was deployed with these parameters.
+pub(crate) async fn world_deployed_with(parameters: &[(&str, &str)]) -> World {
+    let template = Template::with(parameters).unwrap();
+    world_in(&template, &clamd_dir(), generation(), |_| {}).await
+}
+
 /// A world with other definitions.
 pub(crate) async fn world_of(generation: Generation, change: impl FnOnce(&mut Config)) -> World {
     world_on(&clamd_dir(), Some(generation), change).await
@@ -73,28 +77,31 @@ pub(crate) async fn world_on(
     generation: Option<Generation>,
     change: impl FnOnce(&mut Config),
 ) -> World {
+    world_in(&Template::built().unwrap(), clamav_dir, generation, change).await
+}
+
+async fn world_in(
+    template: &Template,
+    clamav_dir: &Path,
+    generation: Option<Generation>,
+    change: impl FnOnce(&mut Config),
+) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let definitions = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
+    let definitions = FakeS3::new().bucket(&generations::BUCKET, Versioning::Off);
     if let Some(generation) = generation {
         generation.publish_in(&definitions);
     }
 
-    let mut config = Config {
-        findings_topic_arn: TOPIC.into(),
-        definitions_bucket: generations::BUCKET.into(),
-        definitions_max_check: Duration::ZERO,
-        definitions_stale: Duration::from_hours(72),
-        clamav_dir: clamav_dir.to_owned(),
-        tag_files: true,
-        tag_key: "s3-virusscan".into(),
-        report_clean_files: true,
-        delete_infected_files: false,
-        message_format: MessageFormat::Widdix,
-        metrics_namespace: "s3-virusscan".into(),
-        function_name: "scanner".into(),
-        memory_mb: 3008,
-        log_level: LogLevel::default(),
-    };
+    let function = template.function(SCANNER).unwrap();
+    let mut config = Config::read(|name| match name {
+        "AWS_LAMBDA_FUNCTION_NAME" => Some(function.name.clone()),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(function.memory_mb.to_string()),
+        _ => function.env.get(name).cloned(),
+    })
+    .unwrap();
+    config.clamav_dir = clamav_dir.to_owned();
+    // What a test publishes is to be seen at once.
+    config.definitions_max_check = Duration::ZERO;
     change(&mut config);
 
     let options = Options {
