@@ -14,6 +14,7 @@ pub mod findings;
 pub mod function;
 pub mod gate;
 pub mod generations;
+pub mod iam;
 pub mod layer_clamd;
 pub mod logs;
 pub mod measure;

@@ -16,10 +16,11 @@ use serde_json::Value;
 use crate::bridge::{Bridge, Queue};
 use crate::findings::{Finding, Findings};
 use crate::generations::{self, Generation};
+use crate::iam::{Recorder, Relay};
 use crate::moto::Moto;
 use crate::notifications::Notifications;
 use crate::sandbox::{Sandbox, SandboxOptions};
-use crate::template::Template;
+use crate::template::{SCANNER, Template};
 
 /// A bucket that keeps one version of each key.
 pub const UPLOADS: &str = "uploads";
@@ -79,6 +80,8 @@ pub struct World {
     bridge: Bridge,
     findings: Findings,
     sandbox: Arc<Sandbox>,
+    relay: Relay,
+    recorder: Recorder,
     moto: Moto,
     options: WorldOptions,
     notifications: Arc<tokio::sync::Mutex<Notifications>>,
@@ -107,12 +110,14 @@ impl World {
         let visibility = Some(options.visibility);
         let scan_queue = deployed_queue(&moto, template, "ScanQueue", visibility).await?;
         let (topic_arn, inbox) = topic(&moto, template).await?;
-        let sandbox = Sandbox::start(with_env(&options.sandbox, &moto)).await?;
+        let recorder = Recorder::of(template, SCANNER)?;
+        let relay = recorder.relay(moto.endpoint()).await?;
+        let sandbox = Sandbox::start(with_env(&options.sandbox, &relay)).await?;
         let sandbox = Arc::new(sandbox);
         let findings = Findings::collect(moto.sqs(), inbox.url);
         let notifications = Arc::new(tokio::sync::Mutex::new(Notifications::new(moto.s3())));
         let bridge = Bridge::start(
-            moto.sqs(),
+            moto.sqs_at(&relay.endpoint()),
             scan_queue.clone(),
             options.batch_size,
             Arc::clone(&sandbox),
@@ -122,6 +127,8 @@ impl World {
             bridge,
             findings,
             sandbox,
+            relay,
+            recorder,
             moto,
             options,
             notifications,
@@ -138,6 +145,20 @@ impl World {
     #[must_use]
     pub fn moto(&self) -> &Moto {
         &self.moto
+    }
+
+    /// Where the function reaches that server: every request is judged by the function's role on
+    /// its way.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// What the function and the event source mapping asked AWS for. When the world ends, it fails
+    /// the test if their role did not allow all of it.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// The function.
@@ -192,11 +213,11 @@ impl World {
         change: impl FnOnce(&mut SandboxOptions),
     ) -> anyhow::Result<()> {
         change(&mut self.options.sandbox);
-        let options = with_env(&self.options.sandbox, &self.moto);
+        let options = with_env(&self.options.sandbox, &self.relay);
         let sandbox = Arc::new(Sandbox::start(options).await?);
         self.bridge.stop().await?;
         self.bridge = Bridge::start(
-            self.moto.sqs(),
+            self.moto.sqs_at(&self.relay.endpoint()),
             self.scan_queue.clone(),
             self.options.batch_size,
             Arc::clone(&sandbox),
@@ -285,13 +306,14 @@ fn test_generation() -> Generation {
 }
 
 /// What points the function at the servers here, and nothing else.
-fn with_env(options: &SandboxOptions, moto: &Moto) -> SandboxOptions {
+fn with_env(options: &SandboxOptions, relay: &Relay) -> SandboxOptions {
     let mut options = options.clone();
+    let endpoint = relay.endpoint();
     let defaults = [
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_SESSION_TOKEN", "test"),
-        ("AWS_ENDPOINT_URL", moto.endpoint()),
+        ("AWS_ENDPOINT_URL", &endpoint),
     ];
     for (name, value) in defaults {
         options.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());

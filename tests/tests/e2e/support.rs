@@ -106,7 +106,7 @@ pub(crate) async fn send(world: &World, body: &Value) -> anyhow::Result<String> 
 /// Puts a gate between the function and S3 that lets the first megabyte of an answer through.
 /// The new function has scanned an object when this returns.
 pub(crate) async fn gated(world: &mut World) -> anyhow::Result<Gate> {
-    let server = world.moto().endpoint().trim_start_matches("http://").parse()?;
+    let server = world.relay().endpoint().trim_start_matches("http://").parse()?;
     let gate = Gate::before(server, 1 << 20).await?;
     let endpoint = gate.endpoint();
     world.replace_sandbox(|options| set(options, &[("AWS_ENDPOINT_URL", &endpoint)])).await?;

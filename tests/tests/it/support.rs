@@ -15,6 +15,7 @@ use scanner_tests::artefacts::{self, Arch};
 use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
 use scanner_tests::generations::{self, Generation};
+use scanner_tests::iam::Recorder;
 use scanner_tests::processes;
 use scanner_tests::template::{SCANNER, Template};
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub(crate) struct World {
     /// Looks.
     pub(crate) engine: Arc<Engine>,
     pub(crate) handler: Handler,
+    /// Refuses what the function's role does not allow.
+    pub(crate) recorder: Recorder,
     records: Arc<Mutex<Vec<Value>>>,
     /// clamd's work folder and the definitions.
     dir: TempDir,
@@ -93,6 +96,7 @@ async fn world_in(
     }
 
     let function = template.function(SCANNER).unwrap();
+    let recorder = Recorder::of(template, SCANNER).unwrap();
     let mut config = Config::read(|name| match name {
         "AWS_LAMBDA_FUNCTION_NAME" => Some(function.name.clone()),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(function.memory_mb.to_string()),
@@ -110,14 +114,14 @@ async fn world_in(
         memory_mb: config.memory_mb,
         max_check: config.definitions_max_check,
     };
-    let store = Store::new(definitions.client(), config.definitions_bucket.clone());
+    let store = Store::new(recorder.s3(&definitions.client()), config.definitions_bucket.clone());
     let engine = Arc::new(Engine::new(store, options).unwrap());
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let sns = FakeSns::new();
     let app = App {
         config,
-        s3: s3.client(),
-        sns: sns.client(),
+        s3: recorder.s3(&s3.client()),
+        sns: recorder.sns(&sns.client()),
         engine: Arc::clone(&engine),
         shielded: true,
     };
@@ -126,7 +130,7 @@ async fn world_in(
     let handler = Handler::new(app, move |line| {
         sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
     });
-    World { s3, sns, definitions, engine, handler, records, dir }
+    World { s3, sns, definitions, engine, handler, recorder, records, dir }
 }
 
 impl World {
