@@ -6,6 +6,7 @@ mod recorder;
 mod relay;
 mod request;
 
+pub use iam_rs::Context;
 pub use policy::{Decision, Grant, Policies, Request};
 pub use recorder::Recorder;
 pub use relay::Relay;

@@ -205,3 +205,7 @@ fn tags_of_body(body: &[u8]) -> anyhow::Result<Vec<(String, String)>> {
     let pair = |tag: s3s::dto::Tag| Ok((tag.key.context("a key")?, tag.value.unwrap_or_default()));
     tagging.tag_set.into_iter().map(pair).collect()
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

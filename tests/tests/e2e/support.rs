@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// How long a failed message stays out of sight here: SQS's shortest, as tests wait for it.
-const VISIBILITY: Duration = Duration::from_secs(1);
+pub(crate) const VISIBILITY: Duration = Duration::from_secs(1);
 
 /// A world in which what failed comes again soon.
 pub(crate) async fn world(change: impl FnOnce(&mut SandboxOptions)) -> anyhow::Result<World> {
