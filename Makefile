@@ -34,7 +34,7 @@ layer-arm64: tools ## clamd for arm64 in target/layer/arm64
 
 function: tools ## the functions for provided.al2023 in target/lambda
 	@echo "function: cargo lambda build, release"
-	@cargo lambda build --locked --quiet --release --package scanner
+	@cargo lambda build --locked --quiet --release --package scanner --package definitions --package buckets
 
 template: tools ## check template.yaml and the Terraform example
 	@echo "template: sam validate --lint, cfn-lint, checkov, rules of tests/rules.guard"
@@ -66,6 +66,11 @@ demo: layer function resolved ## watch it work on this machine, without an AWS a
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"
 	@cargo run --locked --quiet --package scanner-tests --bin measure
+
+ONE_IN ?= 1
+bench-definitions: layer ## measure loading a database as large as the public one; ONE_IN=100 to try it
+	@echo "bench-definitions: forms, cold start, change, scans, compression"
+	@cargo run --locked --quiet --profile measure --package scanner-tests --bin measure-definitions -- $(ONE_IN)
 
 sam-build: template ## build the application as `sam deploy` takes it, in .aws-sam
 	@echo "sam-build: sam build"

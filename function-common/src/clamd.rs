@@ -16,6 +16,11 @@ use crate::reply::{Answer, ReplyError};
 use conf::Limits;
 use process::Running;
 
+/// The name by which the layer carries its own dynamic loader, in `lib/`. The layer's programs are
+/// started by it, so that they do not depend on the host's libraries.
+pub const LOADER: &str =
+    if cfg!(target_arch = "aarch64") { "ld-linux-aarch64.so.1" } else { "ld-linux-x86-64.so.2" };
+
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Paths {

@@ -377,7 +377,8 @@ impl Shard {
                 .map_err(|source| DefinitionsError::Write { path: dir.to_owned(), source })?;
             self.store.fetch(&self.manifest, dir).await
         };
-        Ok(*self.fetched.get_or_try_init(fetch).await?)
+        self.fetched.get_or_try_init(fetch).await?;
+        Ok(())
     }
 
     /// Ends its clamd; the next one to wait for it starts it again.

@@ -7,6 +7,7 @@
 //! whose first member is `COPYING` (that tells an uncompressed one) and whose `.info` member
 //! lists the others with their lengths and SHA-256.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -27,7 +28,7 @@ pub const EICAR_NAMES: [&str; 2] = ["Eicar-Test-Signature", "Eicar-Signature"];
 const EICAR_MD5: &str = "44d88612fea8a8f36de82e1278abb02f";
 /// The oldest engine that may load them, in ClamAV's count (90 is ClamAV 0.101). Low on purpose.
 const FUNCTIONALITY_LEVEL: u32 = 90;
-const HEADER_BYTES: usize = 512;
+pub(crate) const HEADER_BYTES: usize = 512;
 
 /// Writes `daily.cud` into `dir`, which must exist, replacing an older one in one step.
 ///
@@ -89,12 +90,17 @@ pub fn without_eicar(version: u32, built: Timestamp) -> anyhow::Result<Vec<u8>> 
 }
 
 /// Members of the container: name and lines.
-type Member = (&'static str, String);
+pub(crate) type Member = (&'static str, String);
 
 /// Name, target (0 is any file, 1 is Windows programs) and bytes that are looked for anywhere.
 type Line<'a> = (&'a str, u8, &'a [u8]);
 
 const MARKER_LINE: Line<'_> = (MARKER_NAME, 0, samples::MARKER);
+
+/// Loose files of `daily`: EICAR, [`samples::MARKER`] and [`samples::PE_MARKER`].
+pub(crate) fn planted() -> [Member; 2] {
+    signatures(&[MARKER_LINE, (PE_MARKER_NAME, 1, samples::PE_MARKER)])
+}
 
 /// Those of EICAR, and these.
 fn signatures(more: &[Line<'_>]) -> [Member; 2] {
@@ -128,7 +134,11 @@ fn container(version: u32, built: Timestamp, members: &[Member]) -> anyhow::Resu
     tar.into_inner().context("closing the archive")
 }
 
-fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, text: &str) -> anyhow::Result<()> {
+pub(crate) fn append(
+    tar: &mut tar::Builder<impl Write>,
+    name: &str,
+    text: &str,
+) -> anyhow::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(text.len() as u64);
     header.set_mode(0o644);
@@ -137,7 +147,7 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, text: &str) -> anyhow::Re
 
 /// `ClamAV-VDB:` build time, version, signatures, functionality level, MD5, digital signature,
 /// builder, build time in seconds. The time holds no colon, as colons part the fields.
-fn header(version: u32, built: Timestamp, signatures: usize) -> String {
+pub(crate) fn header(version: u32, built: Timestamp, signatures: usize) -> String {
     let time = built.strftime("%d %b %Y %H-%M +0000");
     let seconds = built.as_second();
     format!("ClamAV-VDB:{time}:{version}:{signatures}:{FUNCTIONALITY_LEVEL}:X:X:test:{seconds}")

@@ -3,6 +3,7 @@
 
 pub mod artefacts;
 pub mod bridge;
+pub mod cloudformation;
 mod confinement;
 pub mod definitions;
 pub mod demo;
@@ -21,6 +22,7 @@ pub mod measure;
 pub mod moto;
 pub mod notifications;
 pub mod processes;
+pub mod public_shape;
 pub mod samples;
 pub mod sandbox;
 pub mod template;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
-use super::{ClamdError, Paths, eicar};
+use super::{ClamdError, LOADER, Paths, eicar};
 use crate::reply::{self, Answer};
 
 /// How often a starting clamd is asked whether it is there.
@@ -31,10 +31,6 @@ const CHUNK: usize = 64 << 10;
 
 /// clamd's last words that an error quotes.
 const LOG_LINES: usize = 20;
-
-/// The name by which the layer carries its own dynamic loader.
-const LOADER: &str =
-    if cfg!(target_arch = "aarch64") { "ld-linux-aarch64.so.1" } else { "ld-linux-x86-64.so.2" };
 
 /// One clamd. It ends with this value.
 #[derive(Debug)]

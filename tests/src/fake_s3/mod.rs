@@ -5,11 +5,13 @@
 //! and decodes the request; what is stored, and what goes wrong, is decided here. Suites hold it
 //! to what S3 does (`tests/contract`).
 //!
-//! Not here: multipart uploads, listings, access rules, encryption, and the checksums that S3
+//! Not here: multipart uploads, listings, events, access rules (a policy is kept and obeyed by
+//! nobody), encryption, and the checksums that S3
 //! keeps beside the entity tag. A request that asks for a condition or a part that this double
 //! does not know is answered with `NotImplemented`, never served as if it had not asked.
 
 mod body;
+mod configuration;
 mod script;
 mod served;
 mod service;
@@ -29,9 +31,11 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use s3s::S3Result;
 use s3s::auth::SimpleAuth;
+use s3s::dto::NotificationConfiguration;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 pub use body::Body;
+pub use configuration::ACCOUNT;
 pub use s3s::S3ErrorCode;
 pub use script::{Call, On, Operation};
 pub use served::Served;
@@ -160,6 +164,51 @@ impl FakeS3 {
     /// ```
     pub fn on(&self, operation: Operation, key: &str) -> On<'_> {
         On::new(self, operation, key)
+    }
+
+    /// Begins a rule about the coming calls of `operation`, one on a bucket, on `bucket`.
+    pub fn on_bucket(&self, operation: Operation, bucket: &str) -> On<'_> {
+        On::bucket(self, operation, bucket)
+    }
+
+    /// A bucket's notifications.
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist.
+    #[must_use]
+    pub fn notifications(&self, bucket: &str) -> NotificationConfiguration {
+        self.state().store.bucket(bucket).expect("the bucket exists").notifications.clone()
+    }
+
+    /// Replaces a bucket's notifications.
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist, or S3 would refuse them.
+    pub fn set_notifications(&self, bucket: &str, all: NotificationConfiguration) {
+        let all = configuration::checked_notifications(all).expect("S3 accepts them");
+        self.state().store.bucket(bucket).expect("the bucket exists").notifications = all;
+    }
+
+    /// A bucket's policy.
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist.
+    #[must_use]
+    pub fn policy(&self, bucket: &str) -> Option<String> {
+        self.state().store.bucket(bucket).expect("the bucket exists").policy.clone()
+    }
+
+    /// Replaces a bucket's policy.
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist, or S3 would refuse it.
+    pub fn set_policy(&self, bucket: &str, policy: &str) {
+        let policy = configuration::checked_policy(policy.to_owned()).expect("S3 accepts it");
+        self.state().store.bucket(bucket).expect("the bucket exists").policy = Some(policy);
     }
 
     /// Every call so far that reached the service, in order.

@@ -25,6 +25,16 @@ pub enum Operation {
     PutObjectTagging,
     /// `DELETE` of a version's tags: removes all of them.
     DeleteObjectTagging,
+    /// `GET` of a bucket's notifications.
+    GetBucketNotificationConfiguration,
+    /// `PUT` of a bucket's notifications: replaces all of them.
+    PutBucketNotificationConfiguration,
+    /// `GET` of a bucket's policy.
+    GetBucketPolicy,
+    /// `PUT` of a bucket's policy: replaces it.
+    PutBucketPolicy,
+    /// `DELETE` of a bucket's policy.
+    DeleteBucketPolicy,
 }
 
 /// One call that reached the service; a retry by the SDK is a call of its own.
@@ -34,7 +44,7 @@ pub struct Call {
     pub operation: Operation,
     /// The bucket named.
     pub bucket: String,
-    /// The key named, decoded.
+    /// The key named, decoded; empty where a bucket is meant.
     pub key: String,
     /// The version named, if one was.
     pub version_id: Option<String>,
@@ -55,6 +65,7 @@ enum Action {
 
 struct Rule {
     operation: Operation,
+    bucket: Option<String>,
     key: String,
     skip: usize,
     times: usize,
@@ -68,6 +79,7 @@ struct Rule {
 pub struct On<'a> {
     s3: &'a FakeS3,
     operation: Operation,
+    bucket: Option<String>,
     key: String,
     skip: usize,
     times: usize,
@@ -75,7 +87,11 @@ pub struct On<'a> {
 
 impl<'a> On<'a> {
     pub(super) fn new(s3: &'a FakeS3, operation: Operation, key: &str) -> Self {
-        Self { s3, operation, key: key.to_owned(), skip: 0, times: 1 }
+        Self { s3, operation, bucket: None, key: key.to_owned(), skip: 0, times: 1 }
+    }
+
+    pub(super) fn bucket(s3: &'a FakeS3, operation: Operation, bucket: &str) -> Self {
+        Self { bucket: Some(bucket.to_owned()), ..Self::new(s3, operation, "") }
     }
 
     /// The first call meant: the `n`-th from now, counted from 1 (the default).
@@ -129,8 +145,8 @@ impl<'a> On<'a> {
     }
 
     fn add(self, action: Action) {
-        let Self { s3, operation, key, skip, times } = self;
-        s3.state().script.rules.push(Rule { operation, key, skip, times, action });
+        let Self { s3, operation, bucket, key, skip, times } = self;
+        s3.state().script.rules.push(Rule { operation, bucket, key, skip, times, action });
     }
 }
 
@@ -160,7 +176,11 @@ impl Script {
     pub(super) fn plan(&mut self, call: Call) -> Plan {
         let mut plan = Plan::default();
         for rule in &mut self.rules {
-            if rule.operation != call.operation || rule.key != call.key || rule.times == 0 {
+            let elsewhere = rule.bucket.as_ref().is_some_and(|bucket| *bucket != call.bucket);
+            if rule.operation != call.operation || rule.key != call.key || elsewhere {
+                continue;
+            }
+            if rule.times == 0 {
                 continue;
             }
             if rule.skip > 0 {

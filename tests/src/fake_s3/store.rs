@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use s3s::dto::{ETag, ETagCondition, Metadata};
+use s3s::dto::{ETag, ETagCondition, Metadata, NotificationConfiguration};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::Body;
@@ -70,7 +70,9 @@ impl Version {
 }
 
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
+    pub(super) notifications: NotificationConfiguration,
+    pub(super) policy: Option<String>,
     versioning: Versioning,
     /// The versions of each key, oldest first; never empty.
     objects: BTreeMap<String, Vec<Version>>,
@@ -101,7 +103,13 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn create(&mut self, bucket: &str, versioning: Versioning) {
-        self.buckets.insert(bucket.to_owned(), Bucket { versioning, objects: BTreeMap::new() });
+        let made = Bucket {
+            notifications: NotificationConfiguration::default(),
+            policy: None,
+            versioning,
+            objects: BTreeMap::new(),
+        };
+        self.buckets.insert(bucket.to_owned(), made);
     }
 
     pub(super) fn put(
@@ -214,7 +222,7 @@ impl Store {
         Ok(version)
     }
 
-    fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {
+    pub(super) fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {
         self.buckets
             .get_mut(name)
             .ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))

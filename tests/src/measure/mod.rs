@@ -1,6 +1,7 @@
 //! The figures of `docs/SPECIFICATION.md`: how large, how fast, how much memory, next to what
 //! the usual scanner does. A table, not a test: nothing fails because a machine is slow.
 
+pub mod definitions;
 mod engine;
 mod sizes;
 mod start;

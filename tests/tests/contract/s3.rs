@@ -2,6 +2,7 @@
 //! the AWS documentation decides; a case that rests on one page of it names the page.
 
 mod conditions;
+mod configuration;
 mod objects;
 mod tagging;
 
@@ -25,6 +26,11 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
     ("a_longer_key_is_refused", "has no limit on the length of keys"),
     ("a_tagging_answer_names_the_version", "answers PutObjectTagging without x-amz-version-id"),
     ("a_tag_key_comes_once", "takes two tags with one key"),
+    ("a_bucket_without_notifications_has_none", "answers a document of another name"),
+    ("the_switch_of_eventbridge_is_shown", "does not answer what EventBridge is set to"),
+    ("notifications_for_the_same_uploads_are_refused", "knows no overlap"),
+    ("notifications_with_the_same_id_are_refused", "takes two notifications with one id"),
+    ("a_policy_that_is_no_json_is_refused", "takes any text as a policy"),
 ];
 
 /// Every case. They need both buckets and use a key of their own each.
@@ -32,6 +38,7 @@ pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     let mut all = objects::cases(client);
     all.extend(conditions::cases(client));
     all.extend(tagging::cases(client));
+    all.extend(configuration::cases(client));
     all
 }
 

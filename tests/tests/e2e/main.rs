@@ -4,6 +4,7 @@
 
 mod confinement;
 mod deployed;
+mod generations;
 mod layer;
 mod lifecycle;
 mod package;

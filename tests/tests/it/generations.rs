@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use function_common::manifest::{BASE, MANIFEST_KEY};
 use jiff::Timestamp;
+use scanner::config::Config;
 use scanner::engine::Refreshed;
 use scanner_tests::definitions;
 use scanner_tests::fake_s3::{Body, Operation};
@@ -139,6 +140,7 @@ async fn a_scan_that_runs_during_the_change_ends_right_and_with_its_own_generati
 #[tokio::test(flavor = "multi_thread")]
 async fn without_room_the_change_waits_for_the_scan_and_the_next_scan_for_the_change() {
     let Begun { world, scan, go_on } = begin(SMALL_MB).await;
+    let clamds = world.clamd_pids();
     second().publish_in(&world.definitions);
     let change = tokio::spawn({
         let world = Arc::clone(&world);
@@ -149,6 +151,15 @@ async fn without_room_the_change_waits_for_the_scan_and_the_next_scan_for_the_ch
             }
         }
     });
+    let file = second().objects.remove(0).0;
+    while world.definitions.count(Operation::GetObject, &file) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // All is there that the change needs, but for the end of the scan.
+    for _ in 0..500 {
+        assert_eq!(world.clamd_pids(), clamds);
+        tokio::task::yield_now().await;
+    }
     go_on.send(()).unwrap();
     scan.await.unwrap();
     tokio::time::timeout(DEADLINE, change).await.unwrap().unwrap();
@@ -204,10 +215,16 @@ async fn files_without_a_manifest_are_no_generation() {
 #[tokio::test]
 async fn a_generation_that_cannot_be_used_leaves_the_old_one_in_use() {
     type Breaking = fn(&World);
-    let broken: [(&str, Breaking); 6] = [
+    let broken: [(&str, Breaking); 7] = [
         ("a file that is not the one named", |world| {
             let mut next = second();
             next.objects[0].1.push(0);
+            next.publish_in(&world.definitions);
+        }),
+        ("other signatures of the same length", |world| {
+            let (mut next, other) = (second(), NEWS.to_ascii_uppercase());
+            let bytes = definitions::whole_with(8, Timestamp::now(), NEWS_NAME, &other).unwrap();
+            next.objects[0].1 = zstd::encode_all(bytes.as_slice(), 1).unwrap();
             next.publish_in(&world.definitions);
         }),
         ("a file that is missing", |world| {
@@ -287,6 +304,20 @@ async fn definitions_that_come_later_are_taken_by_the_same_process() {
     second().publish_in(&world.definitions);
     assert_eq!(failed(&world.invoke(event()).await.unwrap()), [] as [&str; 0]);
     assert_eq!(world.tag(BUCKET, "k", None).as_deref(), Some("infected"));
+}
+
+/// Without waiting for the time between two checks: nothing was in use.
+#[tokio::test]
+async fn a_first_generation_that_finds_nothing_is_replaced_at_once() {
+    let bytes = definitions::without_eicar(7, Timestamp::now()).unwrap();
+    let files = vec![("daily.cud".to_owned(), bytes)];
+    let first = Generation::new(7, Timestamp::now(), &[(BASE, files)]).unwrap();
+    let rarely = |config: &mut Config| config.definitions_max_check = Duration::from_hours(1);
+    let world = world_on(&clamd_dir(), Some(first), rarely).await;
+    assert!(world.upload(BUCKET, "k", samples::eicar()).await.is_err());
+    assert_eq!(world.record()["error"], "clamd-canary");
+    second().publish_in(&world.definitions);
+    assert_eq!(scan(&world, "k", NEWS).await, ("infected".to_owned(), 8));
 }
 
 #[tokio::test]
