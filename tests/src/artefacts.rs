@@ -81,6 +81,15 @@ pub fn runtime_emulator() -> anyhow::Result<PathBuf> {
     bail!("no python*/{inside} in {}; run `make tools`, which installs it", libraries.display())
 }
 
+/// The Python that the tools are installed for.
+///
+/// # Errors
+///
+/// The tools are not installed.
+pub fn python() -> anyhow::Result<PathBuf> {
+    built("target/tools/bin/python3", "tools")
+}
+
 /// A program of this host, by its name.
 ///
 /// # Errors

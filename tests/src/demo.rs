@@ -1,7 +1,7 @@
 //! What `make demo` shows: uploads of every kind, what became of each, and whether it is what it
 //! should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use crate::samples;
 use crate::sandbox::Invocation;
 use crate::world::{UPLOADS, VERSIONED_UPLOADS, World, WorldOptions};
 
-const TAG_KEY: &str = "s3-virusscan";
 /// The whole real database takes some ten seconds to load where there is one slow core.
 const START_DEADLINE: Duration = Duration::from_secs(180);
 const FINDING_DEADLINE: Duration = Duration::from_secs(60);
@@ -70,8 +69,9 @@ pub async fn run(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::
         // Read again: a later version must not have changed the tag of an earlier one.
         let version = outcome.version.as_deref();
         let tags = world.tags(upload.bucket, upload.key, version).await?;
-        let differences = differences(upload, outcome, &tags);
-        writeln!(out, "{}", row(upload, outcome, &tags))?;
+        let tag = tags.get(world.tag_key()).map(String::as_str);
+        let differences = differences(upload, outcome, tag);
+        writeln!(out, "{}", row(upload, outcome, tag))?;
         wrong.extend(differences.into_iter().map(|what| format!("{}: {what}", upload.what)));
     }
     drop(world);
@@ -87,7 +87,7 @@ pub async fn run(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::
 
 async fn start(out: &mut impl Write, definitions: Option<PathBuf>) -> anyhow::Result<World> {
     let begin = Instant::now();
-    let mut options = WorldOptions::default();
+    let mut options = WorldOptions::deployed()?;
     if let Some(folder) = definitions {
         options.generation = Some(Generation::of_folder(&folder)?);
     }
@@ -145,10 +145,12 @@ async fn follow(out: &mut impl Write, world: &World, upload: &Upload) -> anyhow:
             writeln!(out, "         {name}: {}", printable(value))?;
         }
     }
-    let tag = tags.get(TAG_KEY).map_or("none", String::as_str);
+    let tag_key = world.tag_key();
+    let tag = tags.get(tag_key).map_or("none", String::as_str);
     writeln!(
         out,
-        "tag      {TAG_KEY}={}, {} ms after the put, {}\n",
+        "tag      {}={}, {} ms after the put, {}\n",
+        printable(tag_key),
         printable(tag),
         ms(took),
         start_word(cold)
@@ -197,7 +199,7 @@ fn uploads() -> anyhow::Result<Vec<Upload>> {
 }
 
 /// Where the outcome is not what the contract promises; empty when all is well.
-fn differences(upload: &Upload, outcome: &Outcome, tags: &BTreeMap<String, String>) -> Vec<String> {
+fn differences(upload: &Upload, outcome: &Outcome, tag: Option<&str>) -> Vec<String> {
     let finding = &outcome.finding;
     let version = outcome.version.as_deref();
     let Upload { bucket, key, status, action, .. } = upload;
@@ -209,7 +211,7 @@ fn differences(upload: &Upload, outcome: &Outcome, tags: &BTreeMap<String, Strin
     let versioned = upload.bucket == VERSIONED_UPLOADS;
 
     let mut compared = vec![
-        ("tag", tags.get(TAG_KEY).map(String::as_str), Some(*status)),
+        ("tag", tag, Some(*status)),
         ("message", Some(finding.message.as_str()), Some(message.as_str())),
         ("subject", Some(finding.subject.as_str()), Some(subject.as_str())),
     ];
@@ -238,9 +240,9 @@ fn differences(upload: &Upload, outcome: &Outcome, tags: &BTreeMap<String, Strin
     differences
 }
 
-fn row(upload: &Upload, outcome: &Outcome, tags: &BTreeMap<String, String>) -> String {
+fn row(upload: &Upload, outcome: &Outcome, tag: Option<&str>) -> String {
     let got = outcome.finding.attribute("status").unwrap_or("none");
-    let tag = tags.get(TAG_KEY).map_or("none", String::as_str);
+    let tag = tag.unwrap_or("none");
     // The key comes last: how wide a terminal shows its characters is not known here.
     format!(
         "{:<9} {:<9} {:<9} {:>10} {:>6}  {:<5}  {}: {}",
@@ -284,7 +286,7 @@ mod tests {
     use super::*;
 
     /// What a faultless function would give.
-    fn outcome(upload: &Upload) -> (Outcome, BTreeMap<String, String>) {
+    fn outcome(upload: &Upload) -> Outcome {
         let version = (upload.bucket == VERSIONED_UPLOADS).then(|| "v1".to_owned());
         let attributes = [
             ("bucket", Some(upload.bucket)),
@@ -310,31 +312,34 @@ mod tests {
             attributes: attributes.into_iter().filter_map(owned).collect(),
             at: Instant::now(),
         };
-        let tags = BTreeMap::from([(TAG_KEY.to_owned(), upload.status.to_owned())]);
-        (Outcome { version, finding, took: Duration::ZERO, cold: false }, tags)
+        Outcome { version, finding, took: Duration::ZERO, cold: false }
     }
 
     #[test]
     fn finds_nothing_wrong_with_what_the_contract_promises() {
         for upload in uploads().expect("samples") {
-            let (outcome, tags) = outcome(&upload);
-            assert_eq!(differences(&upload, &outcome, &tags), Vec::<String>::new());
+            let right = outcome(&upload);
+            assert_eq!(differences(&upload, &right, Some(upload.status)), Vec::<String>::new());
         }
     }
 
     #[test]
     fn finds_each_thing_that_is_wrong() {
         for upload in uploads().expect("samples") {
-            let (right, tags) = outcome(&upload);
-            assert_eq!(differences(&upload, &right, &BTreeMap::new()).len(), 1, "no tag");
+            let right = outcome(&upload);
+            assert_eq!(differences(&upload, &right, None).len(), 1, "no tag");
             for name in right.finding.attributes.keys() {
-                let (mut wrong, _) = outcome(&upload);
+                let mut wrong = outcome(&upload);
                 wrong.finding.attributes.remove(name);
-                assert_eq!(differences(&upload, &wrong, &tags).len(), 1, "no {name}");
+                assert_eq!(differences(&upload, &wrong, Some(upload.status)).len(), 1, "no {name}");
             }
-            let (mut wrong, _) = outcome(&upload);
+            let mut wrong = outcome(&upload);
             wrong.finding.message = wrong.finding.message.replace(" is ", "  is ");
-            assert_eq!(differences(&upload, &wrong, &tags).len(), 1, "another message");
+            assert_eq!(
+                differences(&upload, &wrong, Some(upload.status)).len(),
+                1,
+                "another message"
+            );
         }
     }
 

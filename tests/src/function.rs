@@ -39,13 +39,13 @@ impl Function {
     pub async fn start(options: SandboxOptions) -> anyhow::Result<Self> {
         let s3 = FakeS3::new()
             .bucket(BUCKET, Versioning::On)
-            .bucket(generations::BUCKET, Versioning::Off);
+            .bucket(&generations::BUCKET, Versioning::Off);
         let definitions = Generation::sharded(1, jiff::Timestamp::now())?;
         definitions.publish_in(&s3);
         let served = s3.serve()?;
         let mut sandbox = options;
         sandbox.env.extend(served.env());
-        let world = World::start(WorldOptions { sandbox, ..WorldOptions::default() }).await?;
+        let world = World::start(WorldOptions { sandbox, ..WorldOptions::deployed()? }).await?;
         Ok(Self { s3, served, world, quiet: false })
     }
 

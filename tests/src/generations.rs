@@ -1,6 +1,7 @@
 //! Generations of test definitions, as the updater publishes them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
@@ -10,9 +11,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::definitions;
 use crate::fake_s3::FakeS3;
+use crate::template::Template;
 
-/// The bucket of definitions.
-pub const BUCKET: &str = "definitions";
+/// The bucket of definitions, as the built template names it.
+///
+/// # Panics
+///
+/// The template is not built; the message names the make target.
+pub static BUCKET: LazyLock<String> = LazyLock::new(|| {
+    let name =
+        Template::built().and_then(|template| Ok(template.name("DefinitionsBucket")?.to_owned()));
+    name.expect("the built template names the bucket of definitions")
+});
 
 /// As fast as it gets; nothing is sent far.
 const COMPRESSION: i32 = 1;
@@ -118,9 +128,9 @@ impl Generation {
     /// If it has no such bucket.
     pub fn publish_in(&self, s3: &FakeS3) {
         for (key, bytes) in &self.objects {
-            s3.put(BUCKET, key, bytes.clone());
+            s3.put(&BUCKET, key, bytes.clone());
         }
-        s3.put(BUCKET, MANIFEST_KEY, self.manifest.to_json().into_bytes());
+        s3.put(&BUCKET, MANIFEST_KEY, self.manifest.to_json().into_bytes());
     }
 
     /// Publishes it to [`BUCKET`], which must be there: its files, and then the manifest.
@@ -137,7 +147,7 @@ impl Generation {
 }
 
 async fn put(s3: &Client, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-    let request = s3.put_object().bucket(BUCKET).key(key).body(bytes.into());
-    request.send().await.with_context(|| format!("putting {key} to {BUCKET}"))?;
+    let request = s3.put_object().bucket(&*BUCKET).key(key).body(bytes.into());
+    request.send().await.with_context(|| format!("putting {key} to {}", *BUCKET))?;
     Ok(())
 }

@@ -109,6 +109,13 @@ impl Moto {
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.sdk_config())
     }
+
+    /// An SQS client that reaches this server by another base URL.
+    #[must_use]
+    pub fn sqs_at(&self, endpoint: &str) -> aws_sdk_sqs::Client {
+        let config = self.sdk_config().into_builder().endpoint_url(endpoint);
+        aws_sdk_sqs::Client::new(&config.build())
+    }
 }
 
 /// The server's process and whatever it started: all of them end with this value.

@@ -18,10 +18,9 @@ use serde_json::Value;
 use crate::artefacts::{self, Arch};
 use crate::confinement::{self, Stage};
 use crate::logs::Logs;
+use crate::moto::REGION;
 use crate::processes;
-
-/// The name that the function has here.
-pub const FUNCTION_NAME: &str = "s3-virusscan-scanner";
+use crate::template::{SCANNER, Template};
 
 /// The packaged function, as it sees itself.
 pub(crate) const BOOTSTRAP: &str = "/var/task/bootstrap";
@@ -35,9 +34,11 @@ const LIBRARY_PATH: &str =
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
-/// What to run and how. The default is the packaged function with the built layer.
+/// What to run and how: as the template deploys it, but for what a test changes.
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
+    /// The function's name.
+    pub name: String,
     /// The function's environment, beside what Lambda itself sets.
     pub env: BTreeMap<String, String>,
     /// The size of `/tmp`; Lambda gives 512 MiB to 10 GiB.
@@ -52,16 +53,32 @@ pub struct SandboxOptions {
     pub layer: Option<PathBuf>,
 }
 
-impl Default for SandboxOptions {
-    fn default() -> Self {
-        Self {
-            env: BTreeMap::new(),
-            tmp_bytes: 1 << 30,
-            timeout: Duration::from_secs(300),
-            memory_mb: 3008,
+impl SandboxOptions {
+    /// The scanner, as the built template has it.
+    ///
+    /// # Errors
+    ///
+    /// The template is not built; the message names the make target.
+    pub fn deployed() -> anyhow::Result<Self> {
+        Self::of(&Template::built()?)
+    }
+
+    /// The scanner of a template.
+    ///
+    /// # Errors
+    ///
+    /// The template does not deploy it.
+    pub fn of(template: &Template) -> anyhow::Result<Self> {
+        let function = template.function(SCANNER)?;
+        Ok(Self {
+            name: function.name,
+            env: function.env,
+            tmp_bytes: function.tmp_bytes,
+            timeout: function.timeout,
+            memory_mb: function.memory_mb,
             bootstrap: None,
             layer: None,
-        }
+        })
     }
 }
 
@@ -267,10 +284,12 @@ pub(crate) fn command(
     command.args(arguments);
 
     let set_by_lambda = [
-        ("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", options.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", options.memory_mb.to_string()),
         ("AWS_LAMBDA_FUNCTION_TIMEOUT", options.timeout.as_secs().to_string()),
+        ("AWS_REGION", REGION.to_owned()),
+        ("AWS_DEFAULT_REGION", REGION.to_owned()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
         ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),

@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aws_sdk_s3::types::{
     BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration,
     VersioningConfiguration,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::bridge::{Bridge, Queue};
 use crate::findings::{Finding, Findings};
 use crate::generations::{self, Generation};
-use crate::moto::{Moto, REGION};
+use crate::iam::{Recorder, Relay};
+use crate::moto::Moto;
 use crate::notifications::Notifications;
 use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::template::{SCANNER, Template};
 
 /// A bucket that keeps one version of each key.
 pub const UPLOADS: &str = "uploads";
@@ -27,9 +29,11 @@ pub const VERSIONED_UPLOADS: &str = "versioned-uploads";
 /// The version of the definitions that a world writes for itself.
 pub const TEST_DEFINITIONS_VERSION: u32 = 27_000;
 
-/// How a world differs from the deployed stack.
+/// The deployed stack, but for what a test changes.
 #[derive(Clone, Debug)]
 pub struct WorldOptions {
+    /// What names, queues and topic are taken from.
+    pub template: Template,
     /// The function.
     pub sandbox: SandboxOptions,
     /// What is published before it starts; `None` publishes nothing.
@@ -40,14 +44,32 @@ pub struct WorldOptions {
     pub batch_size: i32,
 }
 
-impl Default for WorldOptions {
-    fn default() -> Self {
-        Self {
-            sandbox: SandboxOptions::default(),
+impl WorldOptions {
+    /// The built template.
+    ///
+    /// # Errors
+    ///
+    /// The template is not built; the message names the make target.
+    pub fn deployed() -> anyhow::Result<Self> {
+        Self::of(Template::built()?)
+    }
+
+    /// A template.
+    ///
+    /// # Errors
+    ///
+    /// It lacks a part of this world.
+    pub fn of(template: Template) -> anyhow::Result<Self> {
+        let visibility = template.property("ScanQueue", "VisibilityTimeout")?.as_u64();
+        let batch_size = template.property("ScanQueueMapping", "BatchSize")?.as_i64();
+        let batch_size = batch_size.and_then(|size| i32::try_from(size).ok());
+        Ok(Self {
+            sandbox: SandboxOptions::of(&template)?,
             generation: Some(test_generation()),
-            visibility: Duration::from_secs(360),
-            batch_size: 10,
-        }
+            visibility: Duration::from_secs(visibility.context("a queue without visibility")?),
+            batch_size: batch_size.context("a mapping without a batch size")?,
+            template,
+        })
     }
 }
 
@@ -58,6 +80,8 @@ pub struct World {
     bridge: Bridge,
     findings: Findings,
     sandbox: Arc<Sandbox>,
+    relay: Relay,
+    recorder: Recorder,
     moto: Moto,
     options: WorldOptions,
     notifications: Arc<tokio::sync::Mutex<Notifications>>,
@@ -76,20 +100,24 @@ impl World {
     pub async fn start(mut options: WorldOptions) -> anyhow::Result<Self> {
         let moto = Moto::start().await?;
         let s3 = moto.s3();
-        let bucket = s3.create_bucket().bucket(generations::BUCKET).send().await;
+        let bucket = s3.create_bucket().bucket(&*generations::BUCKET).send().await;
         bucket.context("making the bucket of definitions")?;
         if let Some(generation) = options.generation.take() {
             generation.publish(&s3).await?;
         }
-        let dead_letters = queue(&moto, "ScanQueueDLQ", &[]).await?;
-        let scan_queue = scan_queue(&moto, &dead_letters, options.visibility).await?;
-        let (topic_arn, inbox) = topic(&moto).await?;
-        let sandbox = Sandbox::start(with_env(&options.sandbox, &moto, &topic_arn)).await?;
+        let template = &options.template;
+        let dead_letters = deployed_queue(&moto, template, "ScanQueueDLQ", None).await?;
+        let visibility = Some(options.visibility);
+        let scan_queue = deployed_queue(&moto, template, "ScanQueue", visibility).await?;
+        let (topic_arn, inbox) = topic(&moto, template).await?;
+        let recorder = Recorder::of(template, SCANNER)?;
+        let relay = recorder.relay(moto.endpoint()).await?;
+        let sandbox = Sandbox::start(with_env(&options.sandbox, &relay)).await?;
         let sandbox = Arc::new(sandbox);
         let findings = Findings::collect(moto.sqs(), inbox.url);
         let notifications = Arc::new(tokio::sync::Mutex::new(Notifications::new(moto.s3())));
         let bridge = Bridge::start(
-            moto.sqs(),
+            moto.sqs_at(&relay.endpoint()),
             scan_queue.clone(),
             options.batch_size,
             Arc::clone(&sandbox),
@@ -99,6 +127,8 @@ impl World {
             bridge,
             findings,
             sandbox,
+            relay,
+            recorder,
             moto,
             options,
             notifications,
@@ -115,6 +145,20 @@ impl World {
     #[must_use]
     pub fn moto(&self) -> &Moto {
         &self.moto
+    }
+
+    /// Where the function reaches that server: every request is judged by the function's role on
+    /// its way.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// What the function and the event source mapping asked AWS for. When the world ends, it fails
+    /// the test if their role did not allow all of it.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// The function.
@@ -153,6 +197,12 @@ impl World {
         &self.topic_arn
     }
 
+    /// The key of the verdict's tag.
+    #[must_use]
+    pub fn tag_key(&self) -> &str {
+        self.options.sandbox.env.get("TAG_KEY").map_or("", String::as_str)
+    }
+
     /// Ends the sandbox and starts another one with changed options. Messages wait meanwhile.
     ///
     /// # Errors
@@ -163,11 +213,11 @@ impl World {
         change: impl FnOnce(&mut SandboxOptions),
     ) -> anyhow::Result<()> {
         change(&mut self.options.sandbox);
-        let options = with_env(&self.options.sandbox, &self.moto, &self.topic_arn);
+        let options = with_env(&self.options.sandbox, &self.relay);
         let sandbox = Arc::new(Sandbox::start(options).await?);
         self.bridge.stop().await?;
         self.bridge = Bridge::start(
-            self.moto.sqs(),
+            self.moto.sqs_at(&self.relay.endpoint()),
             self.scan_queue.clone(),
             self.options.batch_size,
             Arc::clone(&sandbox),
@@ -255,17 +305,15 @@ fn test_generation() -> Generation {
         .expect("an archive in memory can be written")
 }
 
-fn with_env(options: &SandboxOptions, moto: &Moto, topic_arn: &str) -> SandboxOptions {
+/// What points the function at the servers here, and nothing else.
+fn with_env(options: &SandboxOptions, relay: &Relay) -> SandboxOptions {
     let mut options = options.clone();
+    let endpoint = relay.endpoint();
     let defaults = [
-        ("FINDINGS_TOPIC_ARN", topic_arn),
-        ("DEFINITIONS_BUCKET", generations::BUCKET),
-        ("AWS_REGION", REGION),
-        ("AWS_DEFAULT_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_SESSION_TOKEN", "test"),
-        ("AWS_ENDPOINT_URL", moto.endpoint()),
+        ("AWS_ENDPOINT_URL", &endpoint),
     ];
     for (name, value) in defaults {
         options.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
@@ -292,26 +340,45 @@ async fn queue(
     Ok(Queue { url, arn: arn.clone() })
 }
 
-async fn scan_queue(
+/// A queue of the template: each of its properties is the queue's attribute of that name.
+async fn deployed_queue(
     moto: &Moto,
-    dead_letters: &Queue,
-    visibility: Duration,
+    template: &Template,
+    logical_id: &str,
+    visibility: Option<Duration>,
 ) -> anyhow::Result<Queue> {
-    let redrive = json!({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": 3});
-    let attributes = [
-        (QueueAttributeName::RedrivePolicy, redrive.to_string()),
-        (QueueAttributeName::VisibilityTimeout, visibility.as_secs().to_string()),
-    ];
-    queue(moto, "ScanQueue", &attributes).await
+    let mut properties = template.properties(logical_id)?;
+    if let Some(visibility) = visibility {
+        properties.insert("VisibilityTimeout".to_owned(), visibility.as_secs().into());
+    }
+    let attributes: Vec<_> = properties
+        .iter()
+        .map(|(name, value)| (QueueAttributeName::from(name.as_str()), attribute(value)))
+        .collect();
+    let queue = queue(moto, template.name(logical_id)?, &attributes).await?;
+    let arn = template.arn(logical_id)?;
+    ensure!(queue.arn == arn, "{logical_id} is {} here, the template says {arn}", queue.arn);
+    Ok(queue)
 }
 
-/// The topic, and a queue that is subscribed to it.
-async fn topic(moto: &Moto) -> anyhow::Result<(String, Queue)> {
+/// The topic of the template, and a queue that is subscribed to it.
+async fn topic(moto: &Moto, template: &Template) -> anyhow::Result<(String, Queue)> {
     let sns = moto.sns();
-    let made = sns.create_topic().name("FindingsTopic").send().await.context("making a topic")?;
+    let mut request = sns.create_topic().name(template.name("FindingsTopic")?);
+    for (name, value) in template.properties("FindingsTopic")? {
+        request = request.attributes(name, attribute(&value));
+    }
+    let made = request.send().await.context("making a topic")?;
     let arn = made.topic_arn.context("a topic without an ARN")?;
+    let expected = template.output("FindingsTopicArn")?;
+    ensure!(arn == expected, "the topic is {arn} here, the template says {expected}");
     let inbox = queue(moto, "FindingsSubscriber", &[]).await?;
     let request = sns.subscribe().topic_arn(&arn).protocol("sqs").endpoint(&inbox.arn);
     request.send().await.context("subscribing a queue to the topic")?;
     Ok((arn, inbox))
+}
+
+/// A property as the APIs take it: a text is itself, everything else is JSON.
+fn attribute(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

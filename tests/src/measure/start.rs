@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn measure(table: &mut Table<'_, impl Write>) -> anyhow::Result<()> {
     // Bubblewrap ends with the thread that starts it, so all of it is one thread's work.
-    let s3 = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
+    let s3 = FakeS3::new().bucket(&generations::BUCKET, Versioning::Off);
     Generation::sharded(1, jiff::Timestamp::now())?.publish_in(&s3);
     let served = s3.serve()?;
     let env = served.env();
@@ -73,15 +73,12 @@ fn starts(s3: BTreeMap<String, String>) -> anyhow::Result<Vec<Start>> {
     let address = api.local_addr().context("asking for the port")?;
     let variables = [
         ("AWS_LAMBDA_RUNTIME_API", address.to_string()),
-        ("FINDINGS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:Findings".to_owned()),
-        ("DEFINITIONS_BUCKET", generations::BUCKET.to_owned()),
-        ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
     ];
-    let mut env: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value)).into();
-    env.extend(s3);
-    let options = SandboxOptions { env, ..SandboxOptions::default() };
+    let mut options = SandboxOptions::deployed()?;
+    options.env.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    options.env.extend(s3);
     let stage = Stage::new()?;
     let mut function = sandbox::command(&options, &stage, None, &[BOOTSTRAP])?;
     let second = Stage::new()?;

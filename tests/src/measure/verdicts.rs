@@ -26,7 +26,7 @@ const LARGE_RUNS: usize = 2;
 const LARGEST: u64 = 2_040_109_466;
 
 pub(super) async fn measure(table: &mut Table<'_, impl Write>) -> anyhow::Result<()> {
-    let options = SandboxOptions { tmp_bytes: 9 * GIB, ..SandboxOptions::default() };
+    let options = SandboxOptions { tmp_bytes: 9 * GIB, ..SandboxOptions::deployed()? };
     let mut function = Function::start(options).await?;
     cold(table, &mut function).await?;
     warm(table, &function).await?;

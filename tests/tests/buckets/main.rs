@@ -5,6 +5,7 @@
 
 mod foreign;
 mod lifecycle;
+mod permissions;
 mod races;
 mod refused;
 mod support;

@@ -7,6 +7,8 @@ use buckets::wiring;
 use function_common::custom_resource::{RespondError, Status};
 use scanner_tests::cloudformation::{CloudFormation, Request};
 use scanner_tests::fake_s3::{FakeS3, Operation, Versioning};
+use scanner_tests::iam::Recorder;
+use scanner_tests::template::{self, Template};
 use serde_json::{Value, json};
 
 pub(crate) const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:scan";
@@ -43,11 +45,20 @@ pub(crate) fn with(properties: &Value, changes: &[(&str, &str)]) -> Value {
 pub(crate) struct Stack {
     pub(crate) cloudformation: CloudFormation,
     pub(crate) client: Client,
+    /// Refuses what the function's role does not allow.
+    pub(crate) recorder: Recorder,
 }
 
 impl Stack {
     pub(crate) fn on(client: Client) -> Self {
-        Self { cloudformation: CloudFormation::start().unwrap(), client }
+        Self::deployed_with(client, &[("QuarantinePolicy", "attach"), ("BucketNames", "uploads")])
+    }
+
+    /// A stack whose roles are made with these parameters.
+    pub(crate) fn deployed_with(client: Client, parameters: &[(&str, &str)]) -> Self {
+        let template = Template::with(parameters).unwrap();
+        let recorder = Recorder::of(&template, template::BUCKETS).unwrap();
+        Self { cloudformation: CloudFormation::start().unwrap(), client, recorder }
     }
 
     pub(crate) async fn request(&self, kind: &str, new: &Value, old: Option<&Value>) -> Request {
@@ -56,7 +67,8 @@ impl Stack {
     }
 
     pub(crate) async fn handle(&self, request: &Request) -> Result<Status, RespondError> {
-        let work = |request| Box::pin(wiring::handle(&self.client, request));
+        let s3 = self.recorder.s3(&self.client);
+        let work = |request| Box::pin(wiring::handle(&s3, request));
         let responder = self.cloudformation.responder();
         responder.respond(request.event.clone(), request.deadline, work).await
     }

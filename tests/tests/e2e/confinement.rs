@@ -21,7 +21,7 @@ const EACCES: i32 = 13;
 
 #[tokio::test]
 async fn clamd_in_the_sandbox_holds_nothing_that_is_worth_having() {
-    let world = World::start(WorldOptions::default()).await.unwrap();
+    let world = World::start(WorldOptions::deployed().unwrap()).await.unwrap();
     world.put(UPLOADS, "first", "text").await.unwrap();
     world.finding_for("first", DEADLINE).await.unwrap();
     holds_nothing(world.sandbox());

@@ -2,7 +2,7 @@
 
 use function_common::manifest::BASE;
 use scanner_tests::definitions;
-use scanner_tests::generations::Generation;
+use scanner_tests::generations::{self, Generation};
 use scanner_tests::samples;
 use scanner_tests::sandbox::{Invocation, Sandbox, SandboxOptions};
 use scanner_tests::world::UPLOADS;
@@ -40,7 +40,8 @@ async fn without_definitions_nothing_is_scanned_and_the_message_survives() {
     for record in message_that_survives(None).await.unwrap() {
         assert_eq!(record["error"], "no-definitions");
         let message = message(&record);
-        assert!(message.contains("there are no definitions in s3://definitions yet"), "{message}");
+        let none = format!("there are no definitions in s3://{} yet", *generations::BUCKET);
+        assert!(message.contains(&none), "{message}");
     }
 }
 
@@ -93,7 +94,7 @@ async fn every_bad_setting_is_named_at_once() {
         ("DELETE_INFECTED_FILES", "TRUE"),
         ("MESSAGE_FORMAT", "xml"),
     ];
-    let mut options = SandboxOptions::default();
+    let mut options = SandboxOptions::deployed().unwrap();
     set(&mut options, &bad);
     let sandbox = Sandbox::start(options).await.unwrap();
     let outcome = sandbox.invoke(&json!({"Records": []})).await.unwrap();

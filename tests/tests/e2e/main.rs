@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test itself does")]
 
 mod confinement;
+mod deployed;
 mod generations;
 mod layer;
 mod lifecycle;

@@ -17,19 +17,19 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// How long a failed message stays out of sight here: SQS's shortest, as tests wait for it.
-const VISIBILITY: Duration = Duration::from_secs(1);
+pub(crate) const VISIBILITY: Duration = Duration::from_secs(1);
 
 /// A world in which what failed comes again soon.
 pub(crate) async fn world(change: impl FnOnce(&mut SandboxOptions)) -> anyhow::Result<World> {
-    let mut sandbox = SandboxOptions::default();
-    change(&mut sandbox);
-    World::start(WorldOptions { sandbox, visibility: VISIBILITY, ..WorldOptions::default() }).await
+    let mut options = WorldOptions::deployed()?;
+    change(&mut options.sandbox);
+    World::start(WorldOptions { visibility: VISIBILITY, ..options }).await
 }
 
 /// A world with other definitions, or with none.
 pub(crate) async fn world_of(generation: Option<Generation>) -> anyhow::Result<World> {
-    World::start(WorldOptions { generation, visibility: VISIBILITY, ..WorldOptions::default() })
-        .await
+    let options = WorldOptions::deployed()?;
+    World::start(WorldOptions { generation, visibility: VISIBILITY, ..options }).await
 }
 
 /// A folder that the sandbox may read.
@@ -106,7 +106,7 @@ pub(crate) async fn send(world: &World, body: &Value) -> anyhow::Result<String> 
 /// Puts a gate between the function and S3 that lets the first megabyte of an answer through.
 /// The new function has scanned an object when this returns.
 pub(crate) async fn gated(world: &mut World) -> anyhow::Result<Gate> {
-    let server = world.moto().endpoint().trim_start_matches("http://").parse()?;
+    let server = world.relay().endpoint().trim_start_matches("http://").parse()?;
     let gate = Gate::before(server, 1 << 20).await?;
     let endpoint = gate.endpoint();
     world.replace_sandbox(|options| set(options, &[("AWS_ENDPOINT_URL", &endpoint)])).await?;

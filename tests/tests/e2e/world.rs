@@ -43,7 +43,7 @@ async fn by_a_topic_in_a_queue() {
 
 #[tokio::test]
 async fn by_event_bridge_and_by_a_job() {
-    let world = World::start(WorldOptions::default()).await.unwrap();
+    let world = World::start(WorldOptions::deployed().unwrap()).await.unwrap();
     let mut versions = Vec::new();
     for body in [samples::eicar(), samples::text()] {
         versions.push(world.put(VERSIONED_UPLOADS, "a + b", body).await.unwrap().unwrap());
@@ -82,7 +82,7 @@ async fn by_event_bridge_and_by_a_job() {
 
 #[tokio::test]
 async fn an_invocation_that_no_queue_stands_behind_fails_as_a_whole() {
-    let world = World::start(WorldOptions::default()).await.unwrap();
+    let world = World::start(WorldOptions::deployed().unwrap()).await.unwrap();
     world.put(UPLOADS, "k", samples::text()).await.unwrap();
     world.finding_for("k", DEADLINE).await.unwrap();
     let job = json!({"objects": [
@@ -122,7 +122,7 @@ async fn findings_can_be_json() {
 
 #[tokio::test]
 async fn no_key_is_too_odd() {
-    let world = World::start(WorldOptions::default()).await.unwrap();
+    let world = World::start(WorldOptions::deployed().unwrap()).await.unwrap();
     // The longest that S3 takes: 1,024 bytes.
     let longest = "ü".repeat(512);
     let keys = [

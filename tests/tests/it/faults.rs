@@ -5,7 +5,9 @@ use scanner_tests::fake_s3::{Body, Operation, S3ErrorCode};
 use scanner_tests::samples;
 use serde_json::json;
 
-use crate::support::{BUCKET, VERSIONED, failed, queue, s3_event, s3_record, world, world_with};
+use crate::support::{
+    BUCKET, VERSIONED, failed, queue, s3_event, s3_record, world, world_deployed_with,
+};
 
 /// Larger than one chunk of a download, with the marker as its last bytes.
 fn marked() -> Body {
@@ -114,8 +116,8 @@ async fn throttling_is_retried_and_then_given_back() {
 
 #[tokio::test]
 async fn a_finding_that_cannot_be_published_is_given_back_and_told_the_next_time() {
-    for delete in [false, true] {
-        let world = world_with(|config| config.delete_infected_files = delete).await;
+    for (value, delete) in [("false", false), ("true", true)] {
+        let world = world_deployed_with(&[("DeleteInfectedFiles", value)]).await;
         let stored = world.s3.put(BUCKET, "k", samples::eicar());
         let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);
         world.sns.fail_next(3);
@@ -131,7 +133,7 @@ async fn a_finding_that_cannot_be_published_is_given_back_and_told_the_next_time
 
 #[tokio::test]
 async fn a_deletion_that_fails_is_given_back() {
-    let world = world_with(|config| config.delete_infected_files = true).await;
+    let world = world_deployed_with(&[("DeleteInfectedFiles", "true")]).await;
     let stored = world.s3.put(BUCKET, "k", samples::eicar());
     world.s3.on(Operation::DeleteObject, "k").fail(S3ErrorCode::AccessDenied);
     let event = queue(&[s3_event(&[s3_record(BUCKET, "k", &stored)])]);

@@ -206,7 +206,7 @@ async fn a_scanner_that_starts_during_a_publication_gets_one_generation_whole() 
 async fn files_without_a_manifest_are_no_generation() {
     let world = world().await;
     for (key, bytes) in second().objects {
-        world.definitions.put(DEFINITIONS, &key, bytes);
+        world.definitions.put(&DEFINITIONS, &key, bytes);
     }
     assert_eq!(scan(&world, "k", NEWS).await, ("clean".to_owned(), 7));
     assert_eq!(world.engine.refresh().await, Refreshed::Nothing);
@@ -230,7 +230,7 @@ async fn a_generation_that_cannot_be_used_leaves_the_old_one_in_use() {
         ("a file that is missing", |world| {
             let next = second();
             next.publish_in(&world.definitions);
-            world.definitions.delete(DEFINITIONS, &next.objects[0].0);
+            world.definitions.delete(&DEFINITIONS, &next.objects[0].0);
         }),
         ("signatures that clamd cannot read", |world| {
             let mut bytes = definitions::whole(8, Timestamp::now()).unwrap();
@@ -251,7 +251,7 @@ async fn a_generation_that_cannot_be_used_leaves_the_old_one_in_use() {
             next.publish_in(&world.definitions);
         }),
         ("no manifest", |world| {
-            world.definitions.put(DEFINITIONS, MANIFEST_KEY, "<Error/>");
+            world.definitions.put(&DEFINITIONS, MANIFEST_KEY, "<Error/>");
         }),
     ];
     for (what, breaking) in broken {

@@ -8,6 +8,7 @@ mod confinement;
 mod faults;
 mod generations;
 mod overwrites;
+mod permissions;
 mod public_shape;
 mod shards;
 mod support;

@@ -4,7 +4,7 @@ use scanner_tests::fake_s3::Operation;
 use scanner_tests::samples;
 use serde_json::json;
 
-use crate::support::{BUCKET, s3_event, s3_record, world, world_with};
+use crate::support::{BUCKET, s3_event, s3_record, world, world_deployed_with};
 
 #[tokio::test]
 async fn overwritten_before_the_scan_is_left_to_its_own_event() {
@@ -90,7 +90,7 @@ async fn deleted_before_the_tag_is_written_is_no_error() {
 
 #[tokio::test]
 async fn deletion_takes_the_scanned_bytes_and_never_their_successor() {
-    let world = world_with(|config| config.delete_infected_files = true).await;
+    let world = world_deployed_with(&[("DeleteInfectedFiles", "true")]).await;
     let old = world.s3.put(BUCKET, "k", samples::eicar());
     world.s3.on(Operation::DeleteObject, "k").before(|s3| {
         s3.put(BUCKET, "k", samples::text());

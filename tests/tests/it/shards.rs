@@ -116,7 +116,7 @@ async fn without_its_shard_a_program_is_given_back_and_a_text_is_not() {
     let world = world_of(generation.clone(), |_| {}).await;
     let (pe_key, _) = generation.objects.last().unwrap();
     assert!(pe_key.contains("/pe/"), "{pe_key}");
-    world.definitions.delete(scanner_tests::generations::BUCKET, pe_key);
+    world.definitions.delete(&scanner_tests::generations::BUCKET, pe_key);
     world.upload(BUCKET, "text", samples::text()).await.unwrap();
     assert_eq!(world.tag(BUCKET, "text", None).as_deref(), Some("clean"));
     assert!(world.upload(BUCKET, "exe", samples::program(b"")).await.is_err());

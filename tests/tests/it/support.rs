@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use function_common::settings::LogLevel;
 use jiff::Timestamp;
 use lambda_runtime::{Context, LambdaEvent};
-use notifier_common::MessageFormat;
 use scanner::config::Config;
 use scanner::definitions::Store;
 use scanner::engine::{Engine, Options};
@@ -17,13 +15,14 @@ use scanner_tests::artefacts::{self, Arch};
 use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
 use scanner_tests::generations::{self, Generation};
+use scanner_tests::iam::Recorder;
 use scanner_tests::processes;
+use scanner_tests::template::{SCANNER, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const BUCKET: &str = "uploads";
 pub(crate) const VERSIONED: &str = "versioned-uploads";
-const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
 
 pub(crate) use scanner::handler::MARGIN;
 
@@ -38,6 +37,8 @@ pub(crate) struct World {
     /// Looks.
     pub(crate) engine: Arc<Engine>,
     pub(crate) handler: Handler,
+    /// Refuses what the function's role does not allow.
+    pub(crate) recorder: Recorder,
     records: Arc<Mutex<Vec<Value>>>,
     /// clamd's work folder and the definitions.
     dir: TempDir,
@@ -51,6 +52,12 @@ pub(crate) async fn world() -> World {
 /// A world with other settings.
 pub(crate) async fn world_with(change: impl FnOnce(&mut Config)) -> World {
     world_on(&clamd_dir(), generation(), change).await
+}
+
+/// A world that was deployed with these parameters.
+pub(crate) async fn world_deployed_with(parameters: &[(&str, &str)]) -> World {
+    let template = Template::with(parameters).unwrap();
+    world_in(&template, &clamd_dir(), generation(), |_| {}).await
 }
 
 /// A world with other definitions.
@@ -73,28 +80,32 @@ pub(crate) async fn world_on(
     generation: Option<Generation>,
     change: impl FnOnce(&mut Config),
 ) -> World {
+    world_in(&Template::built().unwrap(), clamav_dir, generation, change).await
+}
+
+async fn world_in(
+    template: &Template,
+    clamav_dir: &Path,
+    generation: Option<Generation>,
+    change: impl FnOnce(&mut Config),
+) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let definitions = FakeS3::new().bucket(generations::BUCKET, Versioning::Off);
+    let definitions = FakeS3::new().bucket(&generations::BUCKET, Versioning::Off);
     if let Some(generation) = generation {
         generation.publish_in(&definitions);
     }
 
-    let mut config = Config {
-        findings_topic_arn: TOPIC.into(),
-        definitions_bucket: generations::BUCKET.into(),
-        definitions_max_check: Duration::ZERO,
-        definitions_stale: Duration::from_hours(72),
-        clamav_dir: clamav_dir.to_owned(),
-        tag_files: true,
-        tag_key: "s3-virusscan".into(),
-        report_clean_files: true,
-        delete_infected_files: false,
-        message_format: MessageFormat::Widdix,
-        metrics_namespace: "s3-virusscan".into(),
-        function_name: "scanner".into(),
-        memory_mb: 3008,
-        log_level: LogLevel::default(),
-    };
+    let function = template.function(SCANNER).unwrap();
+    let recorder = Recorder::of(template, SCANNER).unwrap();
+    let mut config = Config::read(|name| match name {
+        "AWS_LAMBDA_FUNCTION_NAME" => Some(function.name.clone()),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(function.memory_mb.to_string()),
+        _ => function.env.get(name).cloned(),
+    })
+    .unwrap();
+    config.clamav_dir = clamav_dir.to_owned();
+    // What a test publishes is to be seen at once.
+    config.definitions_max_check = Duration::ZERO;
     change(&mut config);
 
     let options = Options {
@@ -103,14 +114,14 @@ pub(crate) async fn world_on(
         memory_mb: config.memory_mb,
         max_check: config.definitions_max_check,
     };
-    let store = Store::new(definitions.client(), config.definitions_bucket.clone());
+    let store = Store::new(recorder.s3(&definitions.client()), config.definitions_bucket.clone());
     let engine = Arc::new(Engine::new(store, options).unwrap());
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let sns = FakeSns::new();
     let app = App {
         config,
-        s3: s3.client(),
-        sns: sns.client(),
+        s3: recorder.s3(&s3.client()),
+        sns: recorder.sns(&sns.client()),
         engine: Arc::clone(&engine),
         shielded: true,
     };
@@ -119,7 +130,7 @@ pub(crate) async fn world_on(
     let handler = Handler::new(app, move |line| {
         sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
     });
-    World { s3, sns, definitions, engine, handler, records, dir }
+    World { s3, sns, definitions, engine, handler, recorder, records, dir }
 }
 
 impl World {

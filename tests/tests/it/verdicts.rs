@@ -1,12 +1,11 @@
 //! What each verdict is, and how it is told.
 
 use bytes::Bytes;
-use notifier_common::MessageFormat;
 use scanner_tests::fake_s3::{Body, Operation, S3ErrorCode};
 use scanner_tests::samples;
 use serde_json::{Value, json};
 
-use crate::support::{BUCKET, VERSIONED, s3_event, s3_record, world, world_with};
+use crate::support::{BUCKET, VERSIONED, s3_event, s3_record, world, world_deployed_with};
 
 #[tokio::test]
 async fn clean_is_tagged_and_told_in_widdix_words() {
@@ -117,11 +116,7 @@ async fn an_empty_object_is_clean() {
 
 #[tokio::test]
 async fn settings_keep_clean_to_themselves_and_tags_off_but_never_hide_infected_or_no() {
-    let world = world_with(|config| {
-        config.report_clean_files = false;
-        config.tag_files = false;
-    })
-    .await;
+    let world = world_deployed_with(&[("ReportCleanFiles", "false"), ("TagFiles", "false")]).await;
     world.upload(BUCKET, "clean", samples::text()).await.unwrap();
     assert!(world.sns.published().is_empty());
     world.upload(BUCKET, "bad", samples::eicar()).await.unwrap();
@@ -138,7 +133,7 @@ async fn settings_keep_clean_to_themselves_and_tags_off_but_never_hide_infected_
 
 #[tokio::test]
 async fn an_infected_version_is_deleted_for_good_and_the_others_stay() {
-    let world = world_with(|config| config.delete_infected_files = true).await;
+    let world = world_deployed_with(&[("DeleteInfectedFiles", "true")]).await;
     let before = world.s3.put(VERSIONED, "report", samples::text());
     let infected = world.s3.put(VERSIONED, "report", samples::eicar());
     world.invoke(s3_event(&[s3_record(VERSIONED, "report", &infected)])).await.unwrap();
@@ -151,7 +146,7 @@ async fn an_infected_version_is_deleted_for_good_and_the_others_stay() {
 
 #[tokio::test]
 async fn clean_and_unscannable_objects_are_never_deleted() {
-    let world = world_with(|config| config.delete_infected_files = true).await;
+    let world = world_deployed_with(&[("DeleteInfectedFiles", "true")]).await;
     world.upload(BUCKET, "clean", samples::text()).await.unwrap();
     world.upload(BUCKET, "locked", samples::zip_encrypted(b"x", "y").unwrap()).await.unwrap();
     assert_eq!(world.tag(BUCKET, "clean", None).as_deref(), Some("clean"));
@@ -160,7 +155,7 @@ async fn clean_and_unscannable_objects_are_never_deleted() {
 
 #[tokio::test]
 async fn the_json_body_is_the_whole_finding() {
-    let world = world_with(|config| config.message_format = MessageFormat::Json).await;
+    let world = world_deployed_with(&[("MessageFormat", "json")]).await;
     let stored = world.s3.put(VERSIONED, "bad", samples::eicar());
     world.invoke(s3_event(&[s3_record(VERSIONED, "bad", &stored)])).await.unwrap();
     let finding = world.finding();

@@ -29,7 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 async fn function(tmp_bytes: u64) -> Function {
-    let function = Function::start(SandboxOptions { tmp_bytes, ..SandboxOptions::default() });
+    let deployed = SandboxOptions::deployed().expect("the template is built");
+    let function = Function::start(SandboxOptions { tmp_bytes, ..deployed });
     function.await.expect("the function's world starts")
 }
 

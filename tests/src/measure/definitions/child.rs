@@ -95,7 +95,7 @@ async fn cold(engine: &Engine, begin: Instant) -> anyhow::Result<()> {
 /// A new manifest, and the change to what it names.
 async fn change(engine: &Engine, s3: &aws_sdk_s3::Client, manifest: Vec<u8>) -> anyhow::Result<()> {
     let old = loaded(engine).await?;
-    let put = s3.put_object().bucket(generations::BUCKET).key(MANIFEST_KEY);
+    let put = s3.put_object().bucket(&*generations::BUCKET).key(MANIFEST_KEY);
     put.body(manifest.into()).send().await.context("publishing")?;
     let before = old.manifest.generation.clone();
     drop(old);

@@ -25,7 +25,7 @@ pub(super) async fn measure(
     table: &mut Table<'_, impl Write>,
     stage: &Stage,
 ) -> anyhow::Result<()> {
-    let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off);
+    let s3 = FakeS3::new().bucket(&BUCKET, Versioning::Off);
     let served = s3.serve()?;
     let first = published(stage, &served).await?;
     table.section("the generation that is served")?;
@@ -109,7 +109,7 @@ async fn change(
 
 /// As the updater publishes it.
 async fn published(stage: &Stage, served: &Served) -> anyhow::Result<Manifest> {
-    let bucket = Bucket::new(served.client(), BUCKET);
+    let bucket = Bucket::new(served.client(), &BUCKET);
     // What is uploaded is removed.
     let shards = stage.copy_of_shards()?;
     let generation = publish::name(Timestamp::now(), public_shape::VERSION, "first");
@@ -140,7 +140,7 @@ async fn again(served: &Served, first: &Manifest) -> anyhow::Result<Manifest> {
     let client = served.client();
     for file in second.shards.iter_mut().flat_map(|shard| &mut shard.files) {
         let key = file.key.replace(&first.prefix(), &prefix);
-        let got = client.get_object().bucket(BUCKET).key(&file.key).send().await;
+        let got = client.get_object().bucket(&*BUCKET).key(&file.key).send().await;
         let body = got.with_context(|| format!("getting {}", file.key))?.body.collect().await;
         put(served, &key, body.context("reading a file")?.to_vec()).await?;
         file.key = key;
@@ -149,7 +149,7 @@ async fn again(served: &Served, first: &Manifest) -> anyhow::Result<Manifest> {
 }
 
 async fn put(served: &Served, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-    let request = served.client().put_object().bucket(BUCKET).key(key).body(bytes.into());
+    let request = served.client().put_object().bucket(&*BUCKET).key(key).body(bytes.into());
     request.send().await.map(drop).with_context(|| format!("putting {key}"))
 }
 
