@@ -24,7 +24,7 @@ pub enum Where {
 pub enum Placement {
     /// In the database's container.
     Whole(Where),
-    /// In the container, each line where [`line`] says.
+    /// In the container, each line where [`fn@line`] says.
     Lines(Lines),
     /// Beside the container, in both shards. clamd loads files of these kinds before all others,
     /// but members of a container when their container's turn comes; and a database says in them
