@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_LENGTH, RANGE, RETRY_AFTER, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -147,7 +149,10 @@ async fn accept(listener: tokio::net::TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, state: &mut State) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    state: &mut State,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let file = request.uri().path().trim_start_matches('/').to_owned();
     let header_only = text(RANGE) == Some("bytes=0-511");
@@ -156,7 +161,7 @@ fn answer(request: &Request<Incoming>, state: &mut State) -> Response<Full<Bytes
 
     let status = |code: u16| {
         let status = StatusCode::from_u16(code).expect("a status");
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = status;
         if code == 429 {
             response.headers_mut().insert(RETRY_AFTER, 7200.into());
@@ -168,7 +173,7 @@ fn answer(request: &Request<Incoming>, state: &mut State) -> Response<Full<Bytes
     }
     let Some(content) = state.files.get(&file).cloned() else { return status(404) };
     if header_only {
-        let mut response = Response::new(Full::new(content.slice(..HEADER.min(content.len()))));
+        let mut response = Response::new(whole(content.slice(..HEADER.min(content.len()))));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         return response;
     }
@@ -176,17 +181,26 @@ fn answer(request: &Request<Incoming>, state: &mut State) -> Response<Full<Bytes
     match state.fault {
         Some(Fault::AnswerFiles(code)) => status(code),
         Some(Fault::EndEarly) => {
-            let mut response = Response::new(Full::new(half));
+            // A pause before its end, in which what there is is sent.
+            let pause = stream::once(tokio::task::yield_now()).filter_map(async |()| None);
+            let frames = stream::iter([Ok(Frame::data(half))]).chain(pause);
+            let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
             response.headers_mut().insert(CONTENT_LENGTH, content.len().into());
             response
         }
-        Some(Fault::Truncate) => Response::new(Full::new(half)),
+        Some(Fault::Truncate) => Response::new(whole(half)),
         Some(Fault::Damage) => {
             let mut content = content.to_vec();
             let middle = content.len() / 2;
-            content[middle] ^= 1;
-            Response::new(Full::new(content.into()))
+            if let Some(byte) = content.get_mut(middle) {
+                *byte ^= 1;
+            }
+            Response::new(whole(content.into()))
         }
-        None | Some(Fault::Answer(_)) => Response::new(Full::new(content)),
+        None | Some(Fault::Answer(_)) => Response::new(whole(content)),
     }
+}
+
+fn whole(bytes: Bytes) -> UnsyncBoxBody<Bytes, Infallible> {
+    Full::new(bytes).boxed_unsync()
 }

@@ -102,16 +102,21 @@ fn outcome(ended: &Ended, cool_down: Option<Timestamp>, now: Timestamp) -> Outco
         Some(7) => Outcome::BadSignature,
         _ if said("Transferred a partial file") => Outcome::Truncated,
         _ if said("Can't verify database integrity") => Outcome::BadSignature,
-        _ if said("Couldn't connect")
-            || said("Couldn't resolve")
-            || said("Timeout was reached") =>
-        {
-            Outcome::Down
-        }
+        _ if DOWN.iter().any(|words| said(words)) => Outcome::Down,
         _ if said("Unexpected response") || said("file not found") => Outcome::Refused,
         _ => Outcome::Failed,
     }
 }
+
+/// libcurl's words for a server that cannot be talked to (`curl_easy_strerror`).
+const DOWN: [&str; 6] = [
+    "Couldn't connect",
+    "Couldn't resolve",
+    "Timeout was reached",
+    "Server returned nothing",
+    "Failure when receiving data",
+    "SSL",
+];
 
 /// The last lines that are about trouble, as one.
 fn trouble(words: &str) -> String {
@@ -199,6 +204,7 @@ mod tests {
             (Some(5), true, "Message: Transferred a partial file", Outcome::Truncated),
             (Some(7), true, "Verification: Can't verify database integrity", Outcome::BadSignature),
             (Some(11), true, "Message: Couldn't connect to server", Outcome::Down),
+            (Some(5), true, "Message: Server returned nothing (no headers)", Outcome::Down),
             (Some(11), true, "Unexpected response (500) from", Outcome::Refused),
             (Some(2), true, "", Outcome::Failed),
             (None, true, "", Outcome::Failed),
