@@ -21,7 +21,7 @@ pub enum BucketError {
         key: String,
         /// What S3 said.
         #[source]
-        source: ServiceError,
+        source: Box<ServiceError>,
     },
     /// The download broke off, or the file of this side is the trouble.
     #[error("{what} {key:?}: {reason}")]
@@ -243,7 +243,7 @@ impl Bucket {
 }
 
 fn service(what: &'static str, key: &str, source: ServiceError) -> BucketError {
-    BucketError::Service { what, key: key.to_owned(), source }
+    BucketError::Service { what, key: key.to_owned(), source: Box::new(source) }
 }
 
 fn transfer(

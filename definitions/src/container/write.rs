@@ -2,7 +2,7 @@
 //! makers' (clamd reads it without unpacking, and need not count lines).
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{COPYING, ContainerError, HEADER, Header, hex};
 
 /// tar's unit.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 /// A container in the making. Headers are written when what they say is known.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Writer {
             writer.begin_member(&format!("{}.info", writer.database))?;
             writer.put(info.as_bytes())?;
             writer.end_member()?;
-            writer.file.write_all(&[0; 2 * BLOCK as usize])?;
+            writer.file.write_all(&[0; 2 * BLOCK])?;
             writer.file.seek(SeekFrom::Start(0))?;
             writer.file.write_all(header.as_bytes())?;
             writer.file.flush()
@@ -119,7 +119,7 @@ impl Writer {
 
     fn begin_member(&mut self, name: &str) -> io::Result<()> {
         let start = self.file.stream_position()?;
-        self.file.write_all(&[0; BLOCK as usize])?;
+        self.file.write_all(&[0; BLOCK])?;
         let name = name.to_owned();
         self.member = Some(Member { name, start, size: 0, sha256: Sha256::new(), lines: 0 });
         Ok(())
@@ -141,9 +141,8 @@ impl Writer {
             self.file.seek(SeekFrom::Start(start))?;
             return Ok(());
         }
-        let padding = size.next_multiple_of(BLOCK) - size;
-        // Less than a block.
-        self.file.write_all(&vec![0; usize::try_from(padding).unwrap_or_default()])?;
+        let padding = size.next_multiple_of(BLOCK as u64) - size;
+        io::copy(&mut io::repeat(0).take(padding), &mut self.file)?;
         let end = self.file.stream_position()?;
 
         // Nothing of it depends on who wrote it and when: the same definitions are the same bytes.
