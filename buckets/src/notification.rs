@@ -88,7 +88,7 @@ impl<'a> From<&'a LambdaFunctionConfiguration> for Entry<'a> {
 }
 
 /// `current` without what is ours. EventBridge stays on: S3 does not remember who switched it on,
-/// somebody else may have rules on it by now, and events that no rule takes cost nothing.
+/// and somebody else may have rules on it by now.
 #[must_use]
 pub fn without(current: &NotificationConfiguration, own: &[Own]) -> NotificationConfiguration {
     let mut config = current.clone();

@@ -34,13 +34,22 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member's folder has a parent")
 }
 
-/// The packaged function, an executable file.
+/// The packaged scanner, an executable file.
 ///
 /// # Errors
 ///
 /// It is not built.
 pub fn bootstrap() -> anyhow::Result<PathBuf> {
-    built("target/lambda/scanner/bootstrap", "function")
+    packaged("scanner")
+}
+
+/// The packaged function of this package (`scanner`, `definitions`, `buckets`).
+///
+/// # Errors
+///
+/// It is not built.
+pub fn packaged(package: &str) -> anyhow::Result<PathBuf> {
+    built(&format!("target/lambda/{package}/bootstrap"), "function")
 }
 
 /// The folder that Lambda would mount at `/opt`.

@@ -69,7 +69,16 @@ impl SandboxOptions {
     ///
     /// The template does not deploy it.
     pub fn of(template: &Template) -> anyhow::Result<Self> {
-        let function = template.function(SCANNER)?;
+        Self::of_function(template, SCANNER)
+    }
+
+    /// Another function of a template, which needs [`SandboxOptions::bootstrap`].
+    ///
+    /// # Errors
+    ///
+    /// The template does not deploy it.
+    pub fn of_function(template: &Template, logical_id: &str) -> anyhow::Result<Self> {
+        let function = template.function(logical_id)?;
         Ok(Self {
             name: function.name,
             env: function.env,

@@ -13,6 +13,7 @@ use aws_sdk_s3::types::{
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value;
 
+use crate::artefacts;
 use crate::bridge::{Bridge, Queue};
 use crate::findings::{Finding, Findings};
 use crate::generations::{self, Generation};
@@ -88,6 +89,15 @@ pub struct World {
     scan_queue: Queue,
     dead_letters: Queue,
     topic_arn: String,
+}
+
+/// A function beside the scanner. It fails the test when its role does not allow what it asked for.
+#[derive(Debug)]
+pub struct OtherFunction {
+    /// The function.
+    pub sandbox: Sandbox,
+    _relay: Relay,
+    _recorder: Recorder,
 }
 
 impl World {
@@ -225,6 +235,27 @@ impl World {
         );
         self.sandbox = sandbox;
         Ok(())
+    }
+
+    /// Starts another function of the stack, under its own role.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::start`].
+    pub async fn start_function(
+        &self,
+        logical_id: &str,
+        package: &str,
+        change: impl FnOnce(&mut SandboxOptions),
+    ) -> anyhow::Result<OtherFunction> {
+        let template = &self.options.template;
+        let mut options = SandboxOptions::of_function(template, logical_id)?;
+        options.bootstrap = Some(artefacts::packaged(package)?);
+        change(&mut options);
+        let recorder = Recorder::of(template, logical_id)?;
+        let relay = recorder.relay(self.moto.endpoint()).await?;
+        let sandbox = Sandbox::start(with_env(&options, &relay)).await?;
+        Ok(OtherFunction { sandbox, _relay: relay, _recorder: recorder })
     }
 
     /// Uploads by a plain `PutObject` and gives the version, on the bucket that has them.

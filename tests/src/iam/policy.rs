@@ -170,7 +170,7 @@ fn rules(statement: &Value) -> anyhow::Result<Vec<Rule>> {
         for (key, values) in keys.as_object().context("a condition without keys")? {
             let known =
                 |known: &&str| key == known || known.ends_with('/') && key.starts_with(*known);
-            ensure!(KEYS.iter().any(|name| known(&name)), "{key} is not evaluated here");
+            ensure!(KEYS.iter().any(known), "{key} is not evaluated here");
             // AWS takes wildcards there, iam_rs does not.
             let wild = list(values).any(|value| value.to_string().contains(['*', '?']));
             ensure!(operator != "ArnNotEquals" || !wild, "{operator} with a wildcard");

@@ -19,7 +19,7 @@ fn left_out(world: &World) -> Vec<(String, String)> {
 async fn they_join_each_generation() {
     let (world, first) = World::published(6).await;
     let text = b"the owner's marker: 5d7c2b70";
-    let put = |key: &str, content: String| world.s3.put(BUCKET, key, content);
+    let put = |key: &str, content: String| world.s3.put(&BUCKET, key, content);
     put("custom/", String::new());
     put("custom/a/text.ndb", format!("My.Ndb:0:*:{}\n", hex(b"ndb 5d7c2b70")));
     put(
@@ -49,7 +49,7 @@ async fn they_join_each_generation() {
 
     // Changed, and one taken away.
     put("custom/a/text.ndb", format!("My.Ndb:0:*:{}\n", hex(b"another 5d7c2b70")));
-    world.s3.delete(BUCKET, "custom/logical.ldb");
+    world.s3.delete(&BUCKET, "custom/logical.ldb");
     assert_eq!(world.run().await.ended(), ("published", None));
     assert_eq!(world.scan(b"another 5d7c2b70").await[0], infected("My.Ndb"));
     assert_eq!(world.scan(b"x ldb 5d7c2b70").await[0], Answer::Clean);
@@ -67,10 +67,10 @@ async fn what_the_owner_allows_is_allowed_in_both_shards() {
     let program = samples::program(b"a program of the owner's");
     let hash = sha256(&program);
     let size = program.len();
-    world.s3.put(BUCKET, "custom/mine.hsb", format!("{hash}:{size}:Wrong.Finding\n"));
+    world.s3.put(&BUCKET, "custom/mine.hsb", format!("{hash}:{size}:Wrong.Finding\n"));
     world.run().await;
     assert_eq!(world.scan(&program).await[0], infected("Wrong.Finding"));
-    world.s3.put(BUCKET, "custom/mine.sfp", format!("{hash}:{size}:Mine\n"));
+    world.s3.put(&BUCKET, "custom/mine.sfp", format!("{hash}:{size}:Mine\n"));
     assert_eq!(world.run().await.ended(), ("published", None));
     assert_eq!(left_out(&world), []);
     let answer = world.scan(&program).await;
@@ -102,9 +102,9 @@ async fn a_broken_one_is_left_out_and_stops_neither_the_others_nor_the_update() 
         ("ordinary.ndb", "Every.Text:0:0:416e206f7264696e617279\n"),
         ("eicar.fp", "44d88612fea8a8f36de82e1278abb02f:68:allowed\n"),
     ] {
-        world.s3.put(BUCKET, &format!("custom/{name}"), content);
+        world.s3.put(&BUCKET, &format!("custom/{name}"), content);
     }
-    world.s3.put(BUCKET, "custom/good.ndb", format!("My.Good:0:*:{}\n", hex(b"good 5d7c2b70")));
+    world.s3.put(&BUCKET, "custom/good.ndb", format!("My.Good:0:*:{}\n", hex(b"good 5d7c2b70")));
     let run = world.run().await;
     assert_eq!(run.ended(), ("published", None), "{run:?}");
     let left_out = left_out(&world);
@@ -138,7 +138,7 @@ async fn a_broken_one_is_left_out_and_stops_neither_the_others_nor_the_update() 
 #[tokio::test]
 async fn those_that_break_the_whole_are_left_out_together() {
     let world = World::new(6);
-    world.s3.put(BUCKET, "custom/mute.ign2", "Eicar-Test-Signature\n");
+    world.s3.put(&BUCKET, "custom/mute.ign2", "Eicar-Test-Signature\n");
     let run = world.run().await;
     assert_eq!(run.ended(), ("published", None), "{run:?}");
     let left_out = left_out(&world);

@@ -23,7 +23,7 @@ async fn the_first_download_is_published_and_the_scanner_uses_it() {
     assert_eq!(manifest.built, "2021-06-23T01:34:05Z", "as the header of test-6.cvd says");
     assert_eq!(run.record["generation"], manifest.generation.as_str());
     world.still_serves(&manifest);
-    assert_eq!(world.s3.keys(BUCKET, "state/"), ["state/freshclam.dat", "state/test.cvd"]);
+    assert_eq!(world.s3.keys(&BUCKET, "state/"), ["state/freshclam.dat", "state/test.cvd"]);
 
     let found = infected("Eicar-Test-Signature");
     let canary = infected("S3-Virusscan.Canary.Eicar");
@@ -94,7 +94,7 @@ async fn increments_bring_the_next_versions() {
     clients.dedup();
     assert_eq!(clients.len(), 1, "it is the same client in each run: {clients:?}");
     assert!(clients[0].contains("UUID: "), "{clients:?}");
-    assert_eq!(world.s3.keys(BUCKET, "state/"), ["state/freshclam.dat", "state/test.cld"]);
+    assert_eq!(world.s3.keys(&BUCKET, "state/"), ["state/freshclam.dat", "state/test.cld"]);
 
     // The state that increments made is one to go on from.
     world.offer(6);
@@ -162,7 +162,7 @@ async fn a_429_at_the_first_run_is_a_failure_that_is_remembered() {
     let run = world.run().await;
     assert_eq!(run.ended(), ("cool-down", Some("cool-down")), "{run:?}");
     assert_eq!(run.record["definitions_age_hours"], serde_json::Value::Null);
-    assert_eq!(world.s3.keys(BUCKET, ""), ["state/freshclam.dat"]);
+    assert_eq!(world.s3.keys(&BUCKET, ""), ["state/freshclam.dat"]);
     world.mirror.fault(None);
     let _ = world.mirror.asked();
     assert_eq!(world.run().await.ended(), ("cool-down", Some("cool-down")));
@@ -202,7 +202,7 @@ async fn fails(fault: Fault, code: &str) {
     let run = world.run().await;
     assert_eq!(run.ended(), (code, Some(code)), "{run:?}");
     assert_eq!(run.record["updates"], 0);
-    assert_eq!(world.s3.keys(BUCKET, ""), ["state/freshclam.dat"]);
+    assert_eq!(world.s3.keys(&BUCKET, ""), ["state/freshclam.dat"]);
 
     let (world, first) = World::published(3).await;
     world.offer(6);
@@ -211,7 +211,7 @@ async fn fails(fault: Fault, code: &str) {
     let run = world.run().await;
     assert_eq!(run.ended(), (code, Some(code)), "{run:?}");
     world.still_serves(&first);
-    assert_eq!(world.s3.keys(BUCKET, "state/"), ["state/freshclam.dat", "state/test.cvd"]);
+    assert_eq!(world.s3.keys(&BUCKET, "state/"), ["state/freshclam.dat", "state/test.cvd"]);
 
     world.mirror.fault(None);
     let run = world.run().await;
@@ -271,10 +271,10 @@ async fn a_database_that_loads_but_finds_nothing_is_refused() {
 async fn such_a_database_does_not_take_the_place_of_one_that_finds_something() {
     let world = World::new(1);
     // Version 1 finds EICAR by the owner's own signature, as long as that is there.
-    world.s3.put(BUCKET, "custom/eicar.hdb", "44d88612fea8a8f36de82e1278abb02f:68:My.Eicar\n");
+    world.s3.put(&BUCKET, "custom/eicar.hdb", "44d88612fea8a8f36de82e1278abb02f:68:My.Eicar\n");
     assert_eq!(world.run().await.ended(), ("published", None));
     let first = world.manifest().expect("it is published");
-    world.s3.delete(BUCKET, "custom/eicar.hdb");
+    world.s3.delete(&BUCKET, "custom/eicar.hdb");
     world.offer(2);
     let run = world.run().await;
     assert_eq!(run.ended(), ("proof", Some("proof")), "{run:?}");
@@ -284,15 +284,15 @@ async fn such_a_database_does_not_take_the_place_of_one_that_finds_something() {
 #[tokio::test]
 async fn damaged_state_is_thrown_away() {
     let (world, first) = World::published(6).await;
-    let mut damaged = world.s3.content(BUCKET, "state/test.cvd").expect("it is kept");
+    let mut damaged = world.s3.content(&BUCKET, "state/test.cvd").expect("it is kept");
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    world.s3.put(BUCKET, "state/test.cvd", damaged);
-    world.s3.put(BUCKET, "state/freshclam.dat", "nonsense");
-    world.s3.put(BUCKET, "state/../../etc/passwd", "nonsense");
+    world.s3.put(&BUCKET, "state/test.cvd", damaged);
+    world.s3.put(&BUCKET, "state/freshclam.dat", "nonsense");
+    world.s3.put(&BUCKET, "state/../../etc/passwd", "nonsense");
     let run = world.run().await;
     assert_eq!(run.ended(), ("nothing-new", None), "{run:?}");
     world.still_serves(&first);
     assert!(world.mirror.asked().iter().any(|asked| !asked.header_only), "it is fetched anew");
-    assert_eq!(world.s3.content(BUCKET, "state/test.cvd"), Some(file("test-6.cvd")));
+    assert_eq!(world.s3.content(&BUCKET, "state/test.cvd"), Some(file("test-6.cvd")));
 }

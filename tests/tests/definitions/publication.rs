@@ -10,9 +10,9 @@ const RETIRED: (&str, &str) = ("s3-virusscan-generation", "retired");
 
 /// Whether all objects of the generation are marked to be deleted; they must agree.
 fn is_retired(world: &World, generation: &str) -> bool {
-    let keys = world.s3.keys(BUCKET, &format!("generations/{generation}/"));
+    let keys = world.s3.keys(&BUCKET, &format!("generations/{generation}/"));
     assert!(!keys.is_empty(), "{generation}");
-    let tags = keys.iter().map(|key| world.s3.tags(BUCKET, key, None).expect("it is there"));
+    let tags = keys.iter().map(|key| world.s3.tags(&BUCKET, key, None).expect("it is there"));
     let retired: Vec<bool> =
         tags.map(|tags| tags.get(RETIRED.0).is_some_and(|value| value == RETIRED.1)).collect();
     assert!(retired.iter().all(|one| *one == retired[0]), "{generation}: {retired:?}");
@@ -52,7 +52,7 @@ async fn a_crash_before_the_manifest_leaves_the_generation_before() {
     assert_eq!(run.ended(), ("publish", Some("publish")), "{run:?}");
     assert_eq!(run.record["retry"], true);
     world.still_serves(&first);
-    let mut unfinished = world.s3.keys(BUCKET, "generations/");
+    let mut unfinished = world.s3.keys(&BUCKET, "generations/");
     unfinished.retain(|key| !key.starts_with(&first.prefix()));
     assert!(!unfinished.is_empty(), "its files were there already");
 
@@ -76,11 +76,11 @@ async fn of_two_updaters_at_once_one_is_told_that_it_was_overtaken() {
     let other = Manifest { generation: "30001231T235959.999Z-9-0".into(), ..first.clone() };
     let json = other.to_json();
     world.s3.on(Operation::PutObject, MANIFEST_KEY).before(move |s3| {
-        s3.put(BUCKET, MANIFEST_KEY, json.clone());
+        s3.put(&BUCKET, MANIFEST_KEY, json.clone());
     });
     let run = world.run().await;
     assert_eq!(run.ended(), ("overtaken", None), "{run:?}");
-    let served = world.s3.content(BUCKET, MANIFEST_KEY).expect("it is there");
+    let served = world.s3.content(&BUCKET, MANIFEST_KEY).expect("it is there");
     assert_eq!(served, other.to_json().into_bytes());
     assert!(!is_retired(&world, &first.generation), "who is overtaken retires nothing");
 }
@@ -91,7 +91,7 @@ async fn of_two_first_updaters_one_is_told_that_it_was_overtaken() {
     let world = World::new(3);
     let json = other.to_json();
     world.s3.on(Operation::PutObject, MANIFEST_KEY).before(move |s3| {
-        s3.put(BUCKET, MANIFEST_KEY, json.clone());
+        s3.put(&BUCKET, MANIFEST_KEY, json.clone());
     });
     assert_eq!(world.run().await.ended(), ("overtaken", None));
     assert_eq!(world.manifest(), Some(other));
@@ -119,7 +119,7 @@ async fn two_runs_side_by_side_publish_one_whole_generation() {
 #[tokio::test]
 async fn a_manifest_that_cannot_be_read_is_replaced() {
     let (world, _) = World::published(3).await;
-    world.s3.put(BUCKET, MANIFEST_KEY, r#"{"format": 99}"#);
+    world.s3.put(&BUCKET, MANIFEST_KEY, r#"{"format": 99}"#);
     let run = world.run().await;
     assert_eq!(run.ended(), ("published", None), "{run:?}");
     let manifest = world.manifest().expect("it is published");
@@ -146,10 +146,10 @@ async fn a_generation_that_was_proven_by_another_engine_is_made_anew() {
     let other = Manifest { generation: format!("{head}-0123456789abcdef"), ..first.clone() };
     for file in first.files() {
         let key = file.key.replace(&first.generation, &other.generation);
-        world.s3.put(BUCKET, &key, world.s3.content(BUCKET, &file.key).expect("it is there"));
+        world.s3.put(&BUCKET, &key, world.s3.content(&BUCKET, &file.key).expect("it is there"));
     }
     let json = other.to_json().replace(&first.prefix(), &other.prefix());
-    world.s3.put(BUCKET, MANIFEST_KEY, json);
+    world.s3.put(&BUCKET, MANIFEST_KEY, json);
     assert_eq!(world.run().await.ended(), ("published", None));
     let manifest = world.manifest().expect("it is published");
     assert_eq!(manifest.previous, Some(other.generation));

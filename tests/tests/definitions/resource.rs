@@ -76,10 +76,10 @@ async fn update_does_nothing() {
 #[tokio::test]
 async fn delete_takes_what_is_ours_and_leaves_what_is_the_owners() {
     let (world, _) = World::published(6).await;
-    world.s3.put(BUCKET, "custom/mine.ndb", "My.Ndb:0:*:6162636465\n");
-    world.s3.put(BUCKET, "somebody's", "x");
+    world.s3.put(&BUCKET, "custom/mine.ndb", "My.Ndb:0:*:6162636465\n");
+    world.s3.put(&BUCKET, "somebody's", "x");
     assert_eq!(ask(&world, "Delete").await.0["Status"], "SUCCESS");
-    assert_eq!(world.s3.keys(BUCKET, ""), ["custom/mine.ndb", "somebody's"]);
+    assert_eq!(world.s3.keys(&BUCKET, ""), ["custom/mine.ndb", "somebody's"]);
     assert_eq!(ask(&world, "Delete").await.0["Status"], "SUCCESS", "nothing is left to do");
 }
 
@@ -95,4 +95,23 @@ async fn a_delete_that_fails_says_why() {
     let (told, _) = ask(&world, "Delete").await;
     assert_eq!(told["Status"], "FAILED");
     assert!(told["Reason"].as_str().expect("a text").contains("AccessDenied"), "{told}");
+}
+
+/// Publishing, retiring, the owner's signatures and the end of the stack: all that the role
+/// allows but what Lambda does with it itself.
+#[tokio::test]
+async fn all_that_the_updater_may_do_it_does() {
+    let (world, _) = World::published(3).await;
+    world.s3.put(&BUCKET, "custom/mine.ndb", "My.Ndb:0:*:6162636465\n");
+    for version in [4, 5, 6] {
+        world.offer(version);
+        let run = world.run().await;
+        assert_eq!(run.ended(), ("published", None), "{run:?}");
+    }
+    assert_eq!(ask(&world, "Delete").await.0["Status"], "SUCCESS");
+    let (granted, used) = (world.recorder.policies().grants(), world.recorder.used());
+    let unused: Vec<_> = granted.difference(&used).map(ToString::to_string).collect();
+    // Lambda writes what the function prints.
+    let logs = ["logs:CreateLogStream of statement Logs", "logs:PutLogEvents of statement Logs"];
+    assert_eq!(unused, logs);
 }

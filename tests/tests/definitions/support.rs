@@ -18,11 +18,13 @@ use scanner::definitions::Store;
 use scanner::engine::{Engine, Options};
 use scanner_tests::artefacts::{self, Arch};
 use scanner_tests::fake_s3::{FakeS3, Versioning};
+use scanner_tests::iam::Recorder;
 use scanner_tests::mirror::Mirror;
+use scanner_tests::template::{self, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) const BUCKET: &str = "definitions";
+pub(crate) use scanner_tests::generations::BUCKET;
 
 /// The databases of 2021 are not stale.
 const CENTURY: Duration = Duration::from_hours(100 * 8766);
@@ -37,6 +39,8 @@ pub(crate) struct World {
     pub(crate) databases: Vec<String>,
     /// From which age on definitions are stale.
     pub(crate) stale: Duration,
+    /// Refuses what the function's role does not allow.
+    pub(crate) recorder: Arc<Recorder>,
     dir: Arc<TempDir>,
     /// The updater's folder, below `dir`.
     work: &'static str,
@@ -63,10 +67,11 @@ impl World {
     pub(crate) fn new(version: u32) -> Self {
         let mirror = Arc::new(Mirror::start().expect("a port is free"));
         let world = Self {
-            s3: FakeS3::new().bucket(BUCKET, Versioning::Off),
+            s3: FakeS3::new().bucket(&BUCKET, Versioning::Off),
             mirror,
             databases: vec![DATABASE.into()],
             stale: CENTURY,
+            recorder: Arc::new(Recorder::of(&template(), template::DEFINITIONS).expect("a role")),
             dir: Arc::new(tempfile::tempdir().expect("a folder")),
             work: "work",
         };
@@ -84,6 +89,7 @@ impl World {
             mirror: Arc::clone(&self.mirror),
             databases: self.databases.clone(),
             stale: self.stale,
+            recorder: Arc::clone(&self.recorder),
             dir: Arc::clone(&self.dir),
             work: "second",
         }
@@ -102,8 +108,9 @@ impl World {
     }
 
     fn app(&self) -> App {
-        let text = |name: &str| (name == "DEFINITIONS_BUCKET").then(|| BUCKET.to_owned());
-        let mut config = Config::read(text).expect("defaults are good");
+        let env = template().function(template::DEFINITIONS).expect("the updater").env;
+        let read = Config::read(|name| env.get(name).cloned());
+        let mut config = read.expect("what the template sets is good");
         config.clamav_dir = layer();
         config.stale = self.stale;
         config.mirror = self.mirror.url();
@@ -112,7 +119,7 @@ impl World {
                 url: config.mirror.clone(),
                 databases: self.databases.clone(),
             },
-            bucket: Bucket::new(self.s3.client(), BUCKET),
+            bucket: Bucket::new(self.recorder.s3(&self.s3.client()), &BUCKET),
             work_dir: self.dir.path().join(self.work),
             config,
         }
@@ -158,7 +165,7 @@ impl World {
 
     /// What is served.
     pub(crate) fn manifest(&self) -> Option<Manifest> {
-        let json = self.s3.content(BUCKET, MANIFEST_KEY)?;
+        let json = self.s3.content(&BUCKET, MANIFEST_KEY)?;
         Some(Manifest::parse(&json).expect("what is served is a manifest"))
     }
 
@@ -166,9 +173,9 @@ impl World {
     pub(crate) fn still_serves(&self, manifest: &Manifest) {
         assert_eq!(self.manifest().as_ref(), Some(manifest));
         for file in manifest.files() {
-            let content = self.s3.content(BUCKET, &file.key).expect("every file is there");
+            let content = self.s3.content(&BUCKET, &file.key).expect("every file is there");
             assert_eq!(content.len() as u64, file.size, "{}", file.key);
-            assert_eq!(self.s3.tags(BUCKET, &file.key, None).expect("it is there").len(), 0);
+            assert_eq!(self.s3.tags(&BUCKET, &file.key, None).expect("it is there").len(), 0);
         }
     }
 
@@ -181,7 +188,7 @@ impl World {
             memory_mb: 3008,
             max_check: Duration::from_secs(300),
         };
-        let store = Store::new(self.s3.client(), BUCKET.into());
+        let store = Store::new(self.s3.client(), BUCKET.clone());
         let engine = Engine::new(store, options).expect("a folder");
         let generation = engine.current().await.expect("the generation can be used");
         let mut answers = Vec::new();
@@ -193,6 +200,10 @@ impl World {
         }
         answers.try_into().expect("there are two shards")
     }
+}
+
+fn template() -> Template {
+    Template::built().expect("the template is built")
 }
 
 pub(crate) fn layer() -> PathBuf {

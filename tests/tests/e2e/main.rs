@@ -10,4 +10,5 @@ mod lifecycle;
 mod package;
 mod stalls;
 mod support;
+mod whole;
 mod world;
