@@ -7,7 +7,7 @@ use buckets::{config, wiring};
 use function_common::custom_resource::Responder;
 use function_common::logging;
 use function_common::service_error::chain;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main]
@@ -32,7 +32,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         let deadline = event.context.deadline();
         // On the heap: the compiler gives up on the layout of futures that are nested this deep.
         let work = |request| Box::pin(wiring::handle(&s3, request));
-        responder.respond(event.payload, deadline, work).await.map_err(lambda_runtime::Error::from)
+        responder.respond(event.payload, deadline, work).await.map_err(|error| Diagnostic {
+            error_type: error.code().to_owned(),
+            error_message: chain(&error),
+        })
     }))
     .await
 }
