@@ -71,7 +71,7 @@ bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md
 	@cargo run --locked --quiet --package scanner-tests --bin measure
 
 ONE_IN ?= 1
-bench-definitions: layer ## measure loading a database as large as the public one; ONE_IN=100 to try it
+bench-definitions: layer resolved ## measure loading a database as large as the public one; ONE_IN=100 to try it
 	@echo "bench-definitions: forms, cold start, change, scans, compression"
 	@cargo run --locked --quiet --profile measure --package scanner-tests --bin measure-definitions -- $(ONE_IN)
 

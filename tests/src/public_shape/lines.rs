@@ -39,7 +39,7 @@ const FAMILIES: [&str; 12] = [
 /// How unevenly bytes follow each other: the weight of the n-th most frequent successor is `n` to
 /// this power. Signatures then share as many of their first bytes as real ones, which is what the
 /// engine's memory hangs on; chosen so that it comes out as with the public database.
-const SKEW: f64 = -1.07;
+const SKEW: f64 = -1.015;
 
 /// Steps of the inverse distribution.
 const STEPS: usize = 4096;
