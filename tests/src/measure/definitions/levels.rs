@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::stage::{Stage, files};
 use super::{Table, bytes, seconds};
 
-const LEVELS: [i32; 6] = [1, 3, 6, 9, 12, 15];
+const LEVELS: [i32; 4] = [1, 3, 6, 9];
 
 pub(super) fn measure(table: &mut Table<'_, impl Write>, stage: &Stage) -> anyhow::Result<()> {
     table.section("Zstandard's levels: base and pe, size, time to pack, verify, unpack")?;
