@@ -14,6 +14,7 @@ use function_common::manifest::{self, Manifest};
 use function_common::service_error::chain;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::definitions::{Current, DefinitionsError, Store};
 use crate::scan::milliseconds;
@@ -93,6 +94,8 @@ pub struct Engine {
     /// Bytes that were free in the work folder before anything was put there.
     room: u64,
     current: Mutex<Option<Arc<Generation>>>,
+    /// Loads the shard that no scan has asked for yet.
+    warming: Mutex<Option<JoinHandle<()>>>,
     /// Held while a generation is loaded.
     checked: tokio::sync::Mutex<Checked>,
 }
@@ -126,6 +129,7 @@ impl Engine {
             scans,
             room,
             current: Mutex::default(),
+            warming: Mutex::default(),
             checked: tokio::sync::Mutex::default(),
         })
     }
@@ -162,11 +166,12 @@ impl Engine {
         let generation = self.load(manifest)?;
         let base = generation.base.clamd().await?;
         let fetched_ms = milliseconds(started.elapsed());
-        // One after the other, with two cores as well: side by side they load half as fast each, and
-        // most objects wait for the base shard only (docs/SPECIFICATION.md has both measured).
+        // The other one behind it, with two cores as well: most objects wait for the base shard only,
+        // and beside the other it takes up to twice as long (docs/SPECIFICATION.md).
         let engine = base.ready().await?;
         let others = Arc::clone(&generation);
-        tokio::spawn(async move { others.warm_up().await });
+        let warming = tokio::spawn(async move { others.warm_up().await });
+        *self.warming.lock().unwrap_or_else(PoisonError::into_inner) = Some(warming);
         tracing::info!(
             engine,
             generation = generation.manifest.generation,
@@ -223,6 +228,7 @@ impl Engine {
     async fn change(&self, old: Arc<Generation>, manifest: Manifest) -> Result<bool, EngineError> {
         let new = self.load(manifest)?;
         new.fetch().await?;
+        self.stop_warming().await;
         let side_by_side = self.has_room_beside(&old).await;
         let _all_scans = if side_by_side {
             None
@@ -250,6 +256,16 @@ impl Engine {
         let ours = resident(std::process::id()).unwrap_or_default();
         let needed = database.saturating_mul(2).saturating_add(ours).saturating_add(HEADROOM);
         needed <= u64::from(self.options.memory_mb) << 20
+    }
+
+    /// Else it would hold, or start again, what is about to be replaced.
+    async fn stop_warming(&self) {
+        let warming = self.warming.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(warming) = warming {
+            warming.abort();
+            // It says that it was aborted, or that it had ended before.
+            let _ = warming.await;
+        }
     }
 
     fn in_use(&self) -> Option<Arc<Generation>> {
