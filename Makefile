@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo fuzz bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -65,6 +65,10 @@ test: layer layer-arm64 freshclam-files function resolved lint ## every check an
 demo: layer function resolved ## watch it work on this machine, without an AWS account
 	@echo "demo: upload, scan, tag, finding"
 	@cargo run --locked --quiet --package scanner-tests --bin demo
+
+FUZZ_SECONDS ?= 60
+fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each target
+	@.ci/fuzz subscriber $(FUZZ_SECONDS)
 
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"
