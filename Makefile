@@ -39,11 +39,11 @@ function: tools ## the functions for provided.al2023 in target/lambda
 	@echo "function: cargo lambda build, release"
 	@cargo lambda build --locked --quiet --release --package scanner --package definitions --package buckets
 
-template: tools ## check template.yaml and the Terraform example
+template: tools ## check template.yaml and the examples of CloudFormation and Terraform
 	@echo "template: sam validate --lint, cfn-lint, checkov, rules of tests/rules.guard"
 	@sam validate --lint --template template.yaml
-	@cfn-lint template.yaml
-	@target/checkov/bin/checkov --file template.yaml $(wildcard examples/terraform/*.tf) \
+	@cfn-lint template.yaml examples/subscriptions/template.yaml
+	@target/checkov/bin/checkov --file template.yaml examples/subscriptions/template.yaml $(wildcard examples/terraform/*.tf) \
 		--framework cloudformation terraform --skip-download --compact --quiet
 	@target/tools/bin/python3 tests/check_template.py
 	@if command -v terraform >/dev/null; then terraform fmt -check -diff examples/terraform; fi

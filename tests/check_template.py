@@ -5,6 +5,7 @@
 - resolve_template.py resolves the template with several sets of parameters, obeys conditions, and
   refuses what CloudFormation would refuse.
 - The Terraform example names parameters and outputs that the template has.
+- The delivery policies in the examples retry for nearly an hour, which SNS allows.
 """
 
 import copy
@@ -195,6 +196,20 @@ def terraform():
     yield from (f"examples/terraform: the template has no output {name}" for name in outputs - TEMPLATE["Outputs"].keys())
 
 
+def delivery_policies():
+    """SNS allows 100 retries within 3,600 seconds; how a backoff function spaces them is not said."""
+    for name in ("examples/subscriptions/template.yaml", "examples/terraform/main.tf"):
+        text = (TESTS.parent / name).read_text()
+        number = lambda field: int(re.search(rf"\b{field} *[:=] *(\d+)", text)[1])
+        retries, at_once, first, last = map(number, ("numRetries", "numNoDelayRetries", "numMinDelayRetries", "numMaxDelayRetries"))
+        shortest, longest = number("minDelayTarget"), number("maxDelayTarget")
+        between = retries - at_once - first - last
+        known = first * shortest + last * longest
+        least, most = known + between * shortest, known + between * longest
+        if not (0 <= between and retries <= 100 and 2850 <= least and most <= 3600):
+            yield f"{name}: {retries} retries, {between} of them between, in {least} to {most} seconds"
+
+
 if __name__ == "__main__":
-    if problems := [problem for check in (guard, resolver, terraform) for problem in check()]:
+    if problems := [problem for check in (guard, resolver, terraform, delivery_policies) for problem in check()]:
         sys.exit("\n".join(problems))
