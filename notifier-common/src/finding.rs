@@ -1,5 +1,5 @@
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Action, Verdict};
 
@@ -8,7 +8,7 @@ use crate::{Action, Verdict};
 pub const SCHEMA: u32 = 1;
 
 /// Which signature database judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definitions {
     /// Version of the database container (ClamAV's `daily` version when that is the newest).
     pub version: u32,

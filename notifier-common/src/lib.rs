@@ -5,9 +5,13 @@
 //! The words, the text body, the subject and the attributes are those of the Widdix
 //! S3 VirusScan stack (`template.yaml` of widdix/aws-s3-virusscan, last commit of 2023), so that
 //! its subscribers go on working.
+//!
+//! The feature `subscribe` adds the other end: what a subscriber needs to believe and read it.
 
 mod finding;
 mod message;
+#[cfg(feature = "subscribe")]
+pub mod subscribe;
 mod verdict;
 
 pub use finding::{Definitions, Finding, SCHEMA};

@@ -1,7 +1,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Definitions, Finding, Verdict};
+use crate::{Action, Definitions, Finding, Status, Verdict};
 
 /// Longest subject that SNS takes: "less than 100 characters" (SNS API reference, Publish).
 const SUBJECT_MAX: usize = 99;
@@ -38,58 +38,114 @@ pub struct Message {
     pub attributes: Vec<(&'static str, String)>,
 }
 
+/// The names of the attributes, in the order in which they are sent. The first
+/// [`IN_BOTH_FORMS`] say what the body says in either form; the rest, what only JSON says.
+pub(crate) const ATTRIBUTES: [&str; 10] = [
+    "bucket",
+    "key",
+    "status",
+    "action",
+    "version",
+    "key_encoding",
+    "finding",
+    "reason",
+    "definitions",
+    "definitions_stale",
+];
+
+/// See [`ATTRIBUTES`].
+#[cfg(feature = "subscribe")]
+pub(crate) const IN_BOTH_FORMS: usize = 6;
+
+/// What attributes are made of.
+pub(crate) struct Said<'a> {
+    pub(crate) bucket: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) status: Status,
+    pub(crate) action: Action,
+    pub(crate) signatures: &'a [String],
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) definitions: Option<&'a Definitions>,
+}
+
+/// The attributes: names in the order of [`ATTRIBUTES`], no value empty, because SNS refuses the
+/// whole message for one empty value.
+pub(crate) fn attributes(said: &Said<'_>) -> Vec<(&'static str, String)> {
+    let encoded = key_needs_encoding(said.key);
+    let key = if encoded { encode_key(said.key) } else { said.key.to_owned() };
+    let definitions = said.definitions;
+    let values = [
+        Some(said.bucket.to_owned()),
+        Some(key),
+        Some(said.status.to_string()),
+        Some(said.action.to_string()),
+        said.version.map(str::to_owned),
+        encoded.then(|| "url".to_owned()),
+        Some(printable(&said.signatures.join(", "), FINDING_MAX)),
+        said.reason.map(str::to_owned),
+        definitions.map(|Definitions { version, built, .. }| format!("{version}/{built}")),
+        definitions.and_then(|definitions| definitions.stale.then(|| "true".to_owned())),
+    ];
+    let all = ATTRIBUTES.into_iter().zip(values);
+    all.filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?))).collect()
+}
+
 impl Message {
     /// Renders `finding`. The attributes are the same in both formats.
     ///
     /// A key that an attribute cannot carry (see [`key_needs_encoding`]) is percent-encoded in the
-    /// attribute and in the text body, and `key_encoding` = `url` says so; the JSON body always
-    /// holds the key itself.
+    /// attribute, and `key_encoding` = `url` says so. For such a key the body is JSON in both
+    /// formats: attributes are not signed, so a sentence could not say whether the key in it is
+    /// encoded or is called that.
     #[must_use]
     pub fn render(finding: &Finding, format: MessageFormat) -> Self {
-        let encoded = key_needs_encoding(&finding.key);
-        let key = if encoded { encode_key(&finding.key) } else { finding.key.clone() };
+        let Finding { bucket, key, action, .. } = finding;
         let status = finding.verdict.status();
-        let version = finding.version.as_deref().unwrap_or("");
-
         let body = match format {
             // Without a version there are two spaces before "is", as there always were.
-            MessageFormat::Widdix => format!(
-                "s3://{}/{key} {version} is {status}, {} action executed",
-                finding.bucket, finding.action
+            MessageFormat::Widdix if !key_needs_encoding(key) => format!(
+                "s3://{bucket}/{key} {} is {status}, {action} action executed",
+                finding.version.as_deref().unwrap_or("")
             ),
-            MessageFormat::Json => {
-                serde_json::to_string(finding).expect("a finding has string keys only")
-            }
+            MessageFormat::Widdix | MessageFormat::Json => ascii_json(finding),
         };
-
-        let mut attributes = vec![
-            ("bucket", finding.bucket.clone()),
-            ("key", key),
-            ("status", status.to_string()),
-            ("action", finding.action.to_string()),
-            ("version", version.to_owned()),
-        ];
-        match &finding.verdict {
-            Verdict::Clean => {}
-            Verdict::Infected { signatures } => {
-                attributes.push(("finding", printable(&signatures.join(", "), FINDING_MAX)));
-            }
-            Verdict::Unscannable { reason } => attributes.push(("reason", reason.to_string())),
-        }
-        if encoded {
-            attributes.push(("key_encoding", "url".to_owned()));
-        }
-        let Definitions { version, built, stale, .. } = &finding.definitions;
-        attributes.push(("definitions", format!("{version}/{built}")));
-        if *stale {
-            attributes.push(("definitions_stale", "true".to_owned()));
-        }
-        // SNS refuses the whole message for one empty value.
-        attributes.retain(|(_, value)| !value.is_empty());
-
-        let subject = printable(&format!("s3-virusscan s3://{}", finding.bucket), SUBJECT_MAX);
+        let (signatures, reason) = match &finding.verdict {
+            Verdict::Clean => (&[] as &[String], None),
+            Verdict::Infected { signatures } => (signatures.as_slice(), None),
+            Verdict::Unscannable { reason } => (&[] as &[String], Some(reason.as_str())),
+        };
+        let attributes = attributes(&Said {
+            bucket,
+            key,
+            version: finding.version.as_deref(),
+            status,
+            action: *action,
+            signatures,
+            reason,
+            definitions: Some(&finding.definitions),
+        });
+        let subject = printable(&format!("s3-virusscan s3://{bucket}"), SUBJECT_MAX);
         Self { subject, body, attributes }
     }
+}
+
+/// The finding as JSON in ASCII: whatever a key holds, nothing of it meets SNS's rules for
+/// characters.
+fn ascii_json(finding: &Finding) -> String {
+    let json = serde_json::to_string(finding).expect("a finding has string keys only");
+    let mut ascii = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings JSON is ASCII without control characters.
+        if c.is_ascii() && !c.is_ascii_control() {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
 }
 
 /// Whether an SNS message attribute cannot carry this key as it is: it holds a control character
@@ -229,8 +285,11 @@ mod tests {
             assert_eq!(attribute(&message, "key_encoding"), Some("url"));
             let carried = attribute(&message, "key").unwrap();
             assert!(carried.is_ascii(), "{carried}");
-            assert!(message.body.starts_with(&format!("s3://my-bucket/{carried}  is ")));
             assert_eq!(percent_decode_str(carried).decode_utf8().unwrap(), key);
+            // JSON, because a sentence could not say whether the key in it is encoded.
+            assert!(message.body.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", message.body);
+            let body: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+            assert_eq!(body["key"], key);
         }
     }
 
