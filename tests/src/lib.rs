@@ -26,5 +26,6 @@ pub mod processes;
 pub mod public_shape;
 pub mod samples;
 pub mod sandbox;
+pub mod sns_https;
 pub mod template;
 pub mod world;
