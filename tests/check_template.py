@@ -5,7 +5,8 @@
 - resolve_template.py resolves the template with several sets of parameters, obeys conditions, and
   refuses what CloudFormation would refuse.
 - The Terraform example names parameters and outputs that the template has.
-- The delivery policies in the examples retry for nearly an hour, which SNS allows.
+- The delivery policies in the examples retry for nearly an hour, which SNS allows; their filter
+  policies are some of docs/SUBSCRIBING.md, which a suite tries.
 """
 
 import copy
@@ -210,6 +211,17 @@ def delivery_policies():
             yield f"{name}: {retries} retries, {between} of them between, in {least} to {most} seconds"
 
 
+def filter_policies():
+    blocks = re.findall(r"```json\n(.*?)\n```", (TESTS.parent / "docs/SUBSCRIBING.md").read_text(), re.DOTALL)
+    documented = [json.loads(block) for block in blocks]
+    template = yaml_parse((TESTS.parent / "examples/subscriptions/template.yaml").read_text())
+    resources = template["Resources"].items()
+    policies = {name: json.loads(json.dumps(of["Properties"]["FilterPolicy"])) for name, of in resources if "FilterPolicy" in of["Properties"]}
+    if not policies:
+        yield "examples/subscriptions: no filter policy found"
+    yield from (f"examples/subscriptions: the filter policy of {name} is not in docs/SUBSCRIBING.md" for name, policy in policies.items() if policy not in documented)
+
+
 if __name__ == "__main__":
-    if problems := [problem for check in (guard, resolver, terraform, delivery_policies) for problem in check()]:
+    if problems := [problem for check in (guard, resolver, terraform, delivery_policies, filter_policies) for problem in check()]:
         sys.exit("\n".join(problems))

@@ -58,6 +58,21 @@ pub fn amazon_roots() -> Vec<TrustAnchor<'static>> {
     webpki_roots::TLS_SERVER_ROOTS.iter().filter(is_amazons).cloned().collect()
 }
 
+/// The roots in a PEM file, for [`Policy::trust_anchors`](crate::subscribe::Policy::trust_anchors).
+///
+/// # Errors
+/// There is none in it, or something that is no certificate.
+pub fn roots_of_pem(pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, Refused> {
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .map(|root| {
+            let root = root.map_err(|_| Refused::CertificateMalformed)?;
+            let anchor = webpki::anchor_from_trusted_cert(&root);
+            anchor.map(|anchor| anchor.to_owned()).map_err(|_| Refused::CertificateMalformed)
+        })
+        .collect::<Result<_, _>>()?;
+    if roots.is_empty() { Err(Refused::CertificateMalformed) } else { Ok(roots) }
+}
+
 /// A certificate that SNS serves, with those that lead from it to a root.
 #[derive(Debug, Clone)]
 pub(super) struct Chain {

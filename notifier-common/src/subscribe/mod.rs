@@ -21,7 +21,7 @@ mod refused;
 mod verifier;
 
 pub use apply::{Change, Known, apply};
-pub use certificate::{CertificateSource, SourceError, amazon_roots};
+pub use certificate::{CertificateSource, SourceError, amazon_roots, roots_of_pem};
 pub use delivery::{Confirmation, Delivery, Incoming, MAX_BODY, Notification};
 pub use finding::{Details, ReadError, ReceivedFinding};
 pub use refused::Refused;

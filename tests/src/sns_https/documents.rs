@@ -71,7 +71,8 @@ impl Published {
     pub fn of_queue(body: &str) -> anyhow::Result<Self> {
         let value: Value = serde_json::from_str(body).context("reading SNS's wrapper")?;
         let text = |name: &str| value[name].as_str().map(str::to_owned);
-        let needed = |name: &str| text(name).with_context(|| format!("SNS's wrapper has no {name}"));
+        let needed =
+            |name: &str| text(name).with_context(|| format!("SNS's wrapper has no {name}"));
         Ok(Self {
             message_id: needed("MessageId")?,
             timestamp: needed("Timestamp")?,

@@ -19,5 +19,5 @@ mod tests;
 pub use certificates::{ISSUER_URL, Leaf, Pki, ServerCertificate, SigningCertificate};
 pub use documents::{Published, Topic};
 pub use internet::{Asked, Fault, Internet};
-pub use sign::{SignatureVersion, signed_text};
+pub use sign::{SignatureVersion, sign, signed_text};
 pub use subscription::{Attempt, Retries, Sns, Subscription, SubscriptionOptions};

@@ -48,7 +48,7 @@ pub fn signed_text(document: &Value) -> String {
 /// # Errors
 ///
 /// The key makes no such signature.
-pub(super) fn sign(
+pub fn sign(
     document: &mut Value,
     certificate: &SigningCertificate,
     region: &str,

@@ -16,8 +16,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
 use super::certificates::{Leaf, Pki, SigningCertificate};
 use super::documents::{self, Published, Topic};
 use super::internet::Internet;
-use super::sign::{self, SignatureVersion};
 use super::queue;
+use super::sign::{self, SignatureVersion};
 use crate::moto::Moto;
 
 /// How long SNS waits for an answer (developer guide, "HTTP/HTTPS endpoint prerequisites").
@@ -437,9 +437,9 @@ impl Shared {
             request = request.header(name, value);
         }
         let answer = request.body(post.body.clone()).send().await;
-        let answer = answer.map(|answer| answer.status().as_u16()).map_err(|error| {
-            format!("{:#}", anyhow::Error::from(error))
-        });
+        let answer = answer
+            .map(|answer| answer.status().as_u16())
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)));
         let attempt = Attempt { message_id: post.message_id.to_owned(), answer };
         self.attempts.send_modify(|attempts| attempts.push(attempt.clone()));
         attempt

@@ -52,7 +52,8 @@ impl Endpoint {
                 let Ok(stream) = tls.accept(stream).await else { continue };
                 let service = service_fn(|request: Request<Incoming>| async {
                     let (head, body) = request.into_parts();
-                    let text = |name: &hyper::header::HeaderValue| name.to_str().unwrap().to_owned();
+                    let text =
+                        |name: &hyper::header::HeaderValue| name.to_str().unwrap().to_owned();
                     let headers = head.headers.iter();
                     let headers = headers.map(|(name, value)| (name.to_string(), text(value)));
                     let headers = headers.collect();
@@ -184,7 +185,10 @@ async fn a_notification_is_as_sns_sends_it() {
     assert_eq!(names(&document), expected);
     assert_eq!(document["Message"], "a\nb \"ü\"");
     assert_eq!(document["MessageId"], published.message_id.as_str());
-    assert_eq!(document["MessageAttributes"]["status"], json!({"Type": "String", "Value": "clean"}));
+    assert_eq!(
+        document["MessageAttributes"]["status"],
+        json!({"Type": "String", "Value": "clean"})
+    );
     assert_eq!(document["SignatureVersion"], "1");
 }
 
