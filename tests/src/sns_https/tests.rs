@@ -95,24 +95,8 @@ impl Came {
 
 /// As a subscriber is led by its environment.
 fn behind_the_proxy(sns: &Sns) -> reqwest::Client {
-    let env = sns.internet().env();
-    let root = std::fs::read(&env["SSL_CERT_FILE"]).unwrap();
-    let mut roots = tokio_rustls::rustls::RootCertStore::empty();
-    let (_, pem) = parse_x509_pem(&root).unwrap();
-    roots.add(pem.contents.into()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let tls = tokio_rustls::rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .use_preconfigured_tls(tls)
-        .proxy(reqwest::Proxy::https(&env["HTTPS_PROXY"]).unwrap())
-        .proxy(reqwest::Proxy::http(&env["HTTP_PROXY"]).unwrap())
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap()
+    let builder = sns.internet().client().unwrap();
+    builder.redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
 /// A subscription whose URL was visited, as its endpoint should have done.
@@ -313,19 +297,22 @@ async fn nothing_is_left_when_it_is_dropped() {
     let url = sns.pki().signing(Leaf::Good).unwrap();
     sns.internet().serve(&url);
     let url = url.url(REGION);
-    let proxy = sns.internet().env()["HTTP_PROXY"].trim_start_matches("http://").to_owned();
-    let root = sns.internet().env()["SSL_CERT_FILE"].clone();
+    let env = sns.internet().env();
+    let proxy = env["HTTP_PROXY"].trim_start_matches("http://");
+    assert_eq!(env["HTTPS_PROXY"], env["HTTP_PROXY"]);
+    let root = std::fs::read_to_string(&env["SSL_CERT_FILE"]).unwrap();
+    assert_eq!(root, sns.pki().root_pem());
     // A tunnel that is open while it ends.
     http.get(&url).send().await.unwrap();
     drop(sns);
     http.get(&url).send().await.unwrap_err();
     let gone = async {
-        while tokio::net::TcpStream::connect(&proxy).await.is_ok() {
+        while tokio::net::TcpStream::connect(proxy).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(DEADLINE, gone).await.unwrap();
-    assert!(!std::path::Path::new(&root).exists());
+    assert!(!std::path::Path::new(&env["SSL_CERT_FILE"]).exists());
 }
 
 #[test]
