@@ -1,12 +1,9 @@
 //! The one HTTP client: it fetches certificates and visits the URLs that confirm subscriptions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use notifier_common::subscribe::{CertificateSource, SourceError};
 use reqwest::StatusCode;
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
 
 /// Longest answer that is read, in bytes. Certificates are a few kilobytes.
 const MAX_ANSWER: usize = 64 << 10;
@@ -15,22 +12,13 @@ const MAX_ANSWER: usize = 64 << 10;
 /// notification"), and a first message needs two certificates.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a client cannot be made.
+/// Why the client cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// This machine trusts nobody.
-    #[error(
-        "this machine has no root certificates ({0}); install its ca-certificates, or name a file \
-         of roots in SSL_CERT_FILE"
-    )]
-    NoRoots(String),
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS for requests")]
-    Tls(#[source] rustls::Error),
-    /// The client cannot be set up; a proxy's URL may be wrong.
-    #[error("cannot set up the HTTP client; look at HTTPS_PROXY and HTTP_PROXY")]
-    Client(#[source] reqwest::Error),
-}
+#[error(
+    "cannot set up the HTTP client; it needs root certificates (install ca-certificates, or name a \
+     file in SSL_CERT_FILE), and proper URLs in HTTPS_PROXY and HTTP_PROXY"
+)]
+pub struct ClientError(#[source] reqwest::Error);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,30 +47,16 @@ impl Outbound {
     /// # Errors
     /// See [`ClientError`].
     pub fn new() -> Result<Self, ClientError> {
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        // Some machines carry one that cannot be read among a hundred that can.
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
-            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-            return Err(ClientError::NoRoots(errors.join("; ")));
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(ClientError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self::with(reqwest::Client::builder().use_preconfigured_tls(tls))
+        Self::with(reqwest::Client::builder())
     }
 
     /// Bounds a client that trusts and is led as `builder` says.
     ///
     /// # Errors
-    /// [`ClientError::Client`].
+    /// See [`ClientError`].
     pub fn with(builder: reqwest::ClientBuilder) -> Result<Self, ClientError> {
         let builder = builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
-        Ok(Self { http: builder.build().map_err(ClientError::Client)? })
+        Ok(Self { http: builder.build().map_err(ClientError)? })
     }
 
     /// The body of a GET.

@@ -131,7 +131,8 @@ impl Store {
             let change = apply(known.as_ref(), &finding, published);
             if let Change::To(known) = &change {
                 transaction.execute(
-                    "INSERT OR REPLACE INTO objects VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT OR REPLACE INTO objects (key, bucket, version, status, published, sequencer)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     params![
                         finding.key,
                         finding.bucket,

@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::ServerConfig;
 
 use super::certificates::{ISSUER_URL, Pki, ServerCertificate, SigningCertificate};
 
@@ -138,8 +138,7 @@ impl Internet {
     /// TLS cannot be set up.
     pub fn client(&self) -> anyhow::Result<reqwest::ClientBuilder> {
         let proxy = reqwest::Proxy::all(format!("http://{}", self.address));
-        let builder = reqwest::Client::builder().use_preconfigured_tls(trusting(&self.root_der)?);
-        Ok(builder.proxy(proxy.context("the URL of the proxy")?))
+        Ok(trusting(&self.root_der)?.proxy(proxy.context("the URL of the proxy")?))
     }
 
     /// Serves a signing certificate, and its issuer's from now on.
@@ -187,18 +186,14 @@ impl Drop for Internet {
     }
 }
 
-/// A TLS client that trusts this root alone. One provider of cryptography: that of the AWS SDK.
-pub(super) fn trusting(root_der: &[u8]) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(root_der.to_vec().into()).context("trusting the root")?;
-    Ok(ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("choosing versions of TLS")?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+/// An HTTP client that trusts this root alone.
+pub(super) fn trusting(root_der: &[u8]) -> anyhow::Result<reqwest::ClientBuilder> {
+    let root = reqwest::Certificate::from_der(root_der).context("trusting the root")?;
+    Ok(reqwest::Client::builder().tls_certs_only([root]))
 }
 
-/// A TLS server that shows this certificate.
+/// A TLS server that shows this certificate, with the provider of cryptography that the AWS SDK
+/// has.
 pub(super) fn tls_config(shown: &ServerCertificate) -> anyhow::Result<ServerConfig> {
     let certificates = CertificateDer::pem_slice_iter(shown.certificate.as_bytes());
     let certificates = certificates.collect::<Result<Vec<_>, _>>().context("a certificate")?;

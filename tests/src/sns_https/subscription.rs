@@ -445,8 +445,7 @@ impl Shared {
 }
 
 fn client(pki: &Pki) -> anyhow::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .use_preconfigured_tls(internet::trusting(pki.root_der())?)
+    internet::trusting(pki.root_der())?
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(ANSWER_TIME)
