@@ -71,6 +71,15 @@ pub fn freshclam_files() -> anyhow::Result<PathBuf> {
     built("target/freshclam-files", "freshclam-files")
 }
 
+/// The example `examples/https-subscriber`, an executable file.
+///
+/// # Errors
+///
+/// It is not built.
+pub fn subscriber() -> anyhow::Result<PathBuf> {
+    built("target/debug/https-subscriber", "subscriber")
+}
+
 /// AWS's Runtime Interface Emulator, which the SAM command line tool carries.
 ///
 /// # Errors

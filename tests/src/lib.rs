@@ -27,5 +27,6 @@ pub mod public_shape;
 pub mod samples;
 pub mod sandbox;
 pub mod sns_https;
+pub mod subscriber;
 pub mod template;
 pub mod world;

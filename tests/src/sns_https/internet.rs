@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ServerConfig, version};
+use tokio_rustls::rustls::ServerConfig;
 
 use super::certificates::{ISSUER_URL, Pki, ServerCertificate, SigningCertificate};
 
@@ -45,17 +46,19 @@ pub enum Asked {
     Other(String),
 }
 
-/// What goes wrong with certificates.
+/// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// SNS and Amazon's certificates cannot be reached.
     Unreachable,
     /// The certificate of the issuer cannot be reached, that of SNS can.
     NoIssuer,
-    /// The answer is a redirect to another host.
+    /// A certificate's answer is a redirect to another host.
     Redirect,
-    /// The answer is a megabyte long.
+    /// A certificate's answer is a megabyte long.
     Large,
+    /// A visit of a `SubscribeURL` confirms nothing and is answered with 500.
+    Confirmation,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +85,8 @@ struct Shared {
 pub struct Internet {
     address: SocketAddr,
     shared: Arc<Shared>,
-    root: NamedTempFile,
+    root_der: Vec<u8>,
+    root_file: NamedTempFile,
     task: JoinHandle<()>,
 }
 
@@ -99,13 +103,19 @@ impl Internet {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("listening for a proxy")?;
         let address = listener.local_addr().context("the address of a proxy")?;
-        let mut root = NamedTempFile::new().context("a file for the root certificate")?;
-        root.write_all(pki.root_pem().as_bytes()).context("writing the root certificate")?;
+        let mut root_file = NamedTempFile::new().context("a file for the root certificate")?;
+        root_file.write_all(pki.root_pem().as_bytes()).context("writing the root certificate")?;
         let (state, confirmed) = (Mutex::default(), watch::Sender::default());
         let shared = Arc::new(Shared { state, confirmed, host });
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let task = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared)));
-        Ok(Self { address, shared, root, task })
+        Ok(Self { address, shared, root_der: pki.root_der().to_vec(), root_file, task })
+    }
+
+    /// The file with the root certificate, in PEM.
+    #[must_use]
+    pub fn root_file(&self) -> &Path {
+        self.root_file.path()
     }
 
     /// The environment that leads a program here: the proxy for both schemes, and the root as the
@@ -116,9 +126,19 @@ impl Internet {
         let variables = [
             ("HTTPS_PROXY", proxy.clone()),
             ("HTTP_PROXY", proxy),
-            ("SSL_CERT_FILE", self.root.path().to_string_lossy().into_owned()),
+            ("SSL_CERT_FILE", self.root_file.path().to_string_lossy().into_owned()),
         ];
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// What makes an HTTP client that is led here without an environment.
+    ///
+    /// # Errors
+    ///
+    /// TLS cannot be set up.
+    pub fn client(&self) -> anyhow::Result<reqwest::ClientBuilder> {
+        let proxy = reqwest::Proxy::all(format!("http://{}", self.address));
+        Ok(trusting(&self.root_der)?.proxy(proxy.context("the URL of the proxy")?))
     }
 
     /// Serves a signing certificate, and its issuer's from now on.
@@ -166,14 +186,20 @@ impl Drop for Internet {
     }
 }
 
-/// What a TLS server needs to show this certificate. One provider of cryptography: that of the
-/// AWS SDK.
+/// An HTTP client that trusts this root alone.
+pub(super) fn trusting(root_der: &[u8]) -> anyhow::Result<reqwest::ClientBuilder> {
+    let root = reqwest::Certificate::from_der(root_der).context("trusting the root")?;
+    Ok(reqwest::Client::builder().tls_certs_only([root]))
+}
+
+/// A TLS server that shows this certificate, with the provider of cryptography that the AWS SDK
+/// has.
 pub(super) fn tls_config(shown: &ServerCertificate) -> anyhow::Result<ServerConfig> {
     let certificates = CertificateDer::pem_slice_iter(shown.certificate.as_bytes());
     let certificates = certificates.collect::<Result<Vec<_>, _>>().context("a certificate")?;
     let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).context("a key")?;
     ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .with_safe_default_protocol_versions()
         .context("choosing versions of TLS")?
         .with_no_client_auth()
         .with_single_cert(certificates, key)
@@ -223,6 +249,9 @@ impl Shared {
         match (query.get("Token"), query.get("TopicArn")) {
             (Some(token), Some(topic)) if confirms && uri.path() == "/" => {
                 self.with(|state| state.asked.push(Asked::Confirmation(token.clone())));
+                if self.is(Fault::Confirmation) {
+                    return failed(StatusCode::INTERNAL_SERVER_ERROR);
+                }
                 self.confirmed.send_if_modified(|tokens| tokens.insert(token.clone()));
                 Response::new(Full::from(confirmed(topic)))
             }
@@ -258,14 +287,18 @@ impl State {
                 // A certificate first, so that only the bound keeps it from being taken.
                 Response::new(Full::from(format!("{pem}{}", "\n".repeat(LARGE))))
             }
-            Some(Fault::NoIssuer) | None => Response::new(Full::from(pem)),
+            Some(Fault::NoIssuer | Fault::Confirmation) | None => Response::new(Full::from(pem)),
         })
     }
 }
 
 fn bad_gateway() -> Response<Full<Bytes>> {
+    failed(StatusCode::BAD_GATEWAY)
+}
+
+fn failed(status: StatusCode) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::default());
-    *answer.status_mut() = StatusCode::BAD_GATEWAY;
+    *answer.status_mut() = status;
     answer
 }
 

@@ -10,12 +10,11 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
 
 use super::certificates::{Leaf, Pki, SigningCertificate};
 use super::documents::{self, Published, Topic};
-use super::internet::Internet;
+use super::internet::{self, Internet};
+use super::sign::{self, SignatureVersion};
 use super::queue;
 use super::sign::{self, SignatureVersion};
 use crate::moto::Moto;
@@ -447,15 +446,7 @@ impl Shared {
 }
 
 fn client(pki: &Pki) -> anyhow::Result<reqwest::Client> {
-    let mut roots = RootCertStore::empty();
-    roots.add(pki.root_der().to_vec().into()).context("trusting the root")?;
-    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
-        .context("choosing versions of TLS")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .use_preconfigured_tls(tls)
+    internet::trusting(pki.root_der())?
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(ANSWER_TIME)

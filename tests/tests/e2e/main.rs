@@ -9,6 +9,7 @@ mod layer;
 mod lifecycle;
 mod package;
 mod stalls;
+mod subscriber;
 mod support;
 mod whole;
 mod world;
