@@ -1,5 +1,5 @@
-//! A bucket's notifications and policy: the rules of S3, with no I/O. Nothing acts on them here:
-//! no event is sent, no request is denied.
+//! A bucket's notifications and policy: what S3 accepts, with no I/O. No event is sent; what the
+//! policy says to a call is the business of [`super::access`].
 
 use s3s::dto::{
     Event, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,

@@ -2,6 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 use percent_encoding::percent_decode_str;
+use s3s::auth::Credentials;
 use s3s::dto::{
     DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput,
     DeleteObjectTaggingInput, DeleteObjectTaggingOutput, ETag, ETagCondition,
@@ -16,6 +17,7 @@ use s3s::dto::{
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::FakeS3;
+use super::access::Pairs;
 use super::body::{Body, BodyFault, Download};
 use super::configuration::{check_owner, checked_notifications, checked_policy};
 use super::script::{Call, Operation, Plan};
@@ -26,13 +28,28 @@ use super::store::{Tags, Upload, Version, checked_tags};
 pub(super) struct Service(pub(super) FakeS3);
 
 impl Service {
-    /// Logs the call, runs what is to run before it, and fails it if that was asked for.
-    fn begin(&self, call: Call) -> S3Result<Plan> {
-        let mut plan = self.0.state().script.plan(call);
+    /// Logs the call, runs what is to run before it, and fails it if that was asked for or whoever
+    /// signed it may not do that.
+    fn begin(&self, signed_by: &Option<Credentials>, call: Call) -> S3Result<Plan> {
+        self.begin_tagging(signed_by, call, Pairs::new())
+    }
+
+    /// The same for a call that brings tags.
+    fn begin_tagging(
+        &self,
+        signed_by: &Option<Credentials>,
+        call: Call,
+        tags: Pairs,
+    ) -> S3Result<Plan> {
+        let mut plan = self.0.state().script.plan(call.clone());
         for hook in &plan.before {
             hook(&self.0);
         }
-        plan.error.take().map_or(Ok(plan), Err)
+        if let Some(error) = plan.error.take() {
+            return Err(error);
+        }
+        self.0.judge(signed_by.as_ref(), &call, tags)?;
+        Ok(plan)
     }
 
     fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
@@ -72,11 +89,14 @@ impl S3 for Service {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
-            range: input.range.map(|range| range.to_header_string()),
-            if_match: condition_text(input.if_match.as_ref()),
-            ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                range: input.range.map(|range| range.to_header_string()),
+                if_match: condition_text(input.if_match.as_ref()),
+                ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
+            },
+        )?;
         if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
@@ -122,10 +142,13 @@ impl S3 for Service {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
-            if_match: condition_text(input.if_match.as_ref()),
-            ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                if_match: condition_text(input.if_match.as_ref()),
+                ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
+            },
+        )?;
         if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
@@ -154,16 +177,18 @@ impl S3 for Service {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
+        let tags: Pairs = header_tags(input.tagging.as_deref().unwrap_or_default()).collect();
+        let upload = Call {
             if_match: condition_text(input.if_match.as_ref()),
             ..call(Operation::PutObject, &input.bucket, &input.key, None)
-        })?;
+        };
+        let plan = self.begin_tagging(&request.credentials, upload, tags.clone())?;
         if matches!(input.if_none_match, Some(ETagCondition::ETag(_))) {
             // S3 itself knows only the form "*" here.
             return Err(s3_error!(NotImplemented, "If-None-Match takes only * for PutObject"));
         }
         let upload = Upload {
-            tags: checked_tags(header_tags(input.tagging.as_deref().unwrap_or_default()))?,
+            tags: checked_tags(tags)?,
             content_type: input.content_type,
             metadata: input.metadata,
             if_match: input.if_match,
@@ -191,7 +216,10 @@ impl S3 for Service {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
         let prefix = input.prefix.unwrap_or_default();
-        let plan = self.begin(call(Operation::ListObjectsV2, &input.bucket, &prefix, None))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::ListObjectsV2, &input.bucket, &prefix, None),
+        )?;
         if input.delimiter.is_some() || input.start_after.is_some() || input.encoding_type.is_some()
         {
             return Err(s3_error!(NotImplemented, "FakeS3 lists by prefix only"));
@@ -226,10 +254,18 @@ impl S3 for Service {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         let if_match = input.if_match.as_ref();
-        let plan = self.begin(Call {
-            if_match: condition_text(if_match),
-            ..call(Operation::DeleteObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                if_match: condition_text(if_match),
+                ..call(
+                    Operation::DeleteObject,
+                    &input.bucket,
+                    &input.key,
+                    input.version_id.as_ref(),
+                )
+            },
+        )?;
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
             return Err(s3_error!(NotImplemented, "Directory buckets only"));
         }
@@ -248,8 +284,10 @@ impl S3 for Service {
         request: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
         let GetObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::GetObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::GetObjectTagging, &bucket, &key, version_id.as_ref()),
+        )?;
         let output = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             let tags = version.tags.iter();
             GetObjectTaggingOutput {
@@ -267,12 +305,12 @@ impl S3 for Service {
         request: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
         let PutObjectTaggingInput { bucket, key, version_id, tagging, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::PutObjectTagging, &bucket, &key, version_id.as_ref()))?;
         let tags = tagging.tag_set.into_iter();
-        let tags = checked_tags(
-            tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())),
-        )?;
+        let tags: Pairs =
+            tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
+        let tagged = call(Operation::PutObjectTagging, &bucket, &key, version_id.as_ref());
+        let plan = self.begin_tagging(&request.credentials, tagged, tags.clone())?;
+        let tags = checked_tags(tags)?;
         let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             version.tags = tags;
             version.shown_id()
@@ -285,8 +323,10 @@ impl S3 for Service {
         request: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
         let DeleteObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::DeleteObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::DeleteObjectTagging, &bucket, &key, version_id.as_ref()),
+        )?;
         let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             version.tags = Tags::new();
             version.shown_id()
@@ -301,7 +341,7 @@ impl S3 for Service {
         let GetBucketNotificationConfigurationInput { bucket, expected_bucket_owner } =
             request.input;
         let operation = Operation::GetBucketNotificationConfiguration;
-        let plan = self.begin(call(operation, &bucket, "", None))?;
+        let plan = self.begin(&request.credentials, call(operation, &bucket, "", None))?;
         check_owner(expected_bucket_owner.as_ref())?;
         let all = self.0.state().store.bucket(&bucket)?.notifications.clone();
         let output = GetBucketNotificationConfigurationOutput {
@@ -324,7 +364,7 @@ impl S3 for Service {
             ..
         } = request.input;
         let operation = Operation::PutBucketNotificationConfiguration;
-        let plan = self.begin(call(operation, &bucket, "", None))?;
+        let plan = self.begin(&request.credentials, call(operation, &bucket, "", None))?;
         check_owner(expected_bucket_owner.as_ref())?;
         let all = checked_notifications(notification_configuration)?;
         self.0.state().store.bucket(&bucket)?.notifications = all;
@@ -336,7 +376,8 @@ impl S3 for Service {
         request: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
         let GetBucketPolicyInput { bucket, expected_bucket_owner, .. } = request.input;
-        let plan = self.begin(call(Operation::GetBucketPolicy, &bucket, "", None))?;
+        let plan =
+            self.begin(&request.credentials, call(Operation::GetBucketPolicy, &bucket, "", None))?;
         check_owner(expected_bucket_owner.as_ref())?;
         let policy = self.0.state().store.bucket(&bucket)?.policy.clone();
         let none = || s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist");
@@ -349,7 +390,8 @@ impl S3 for Service {
         request: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
         let PutBucketPolicyInput { bucket, expected_bucket_owner, policy, .. } = request.input;
-        let plan = self.begin(call(Operation::PutBucketPolicy, &bucket, "", None))?;
+        let plan =
+            self.begin(&request.credentials, call(Operation::PutBucketPolicy, &bucket, "", None))?;
         check_owner(expected_bucket_owner.as_ref())?;
         let policy = checked_policy(policy)?;
         self.0.state().store.bucket(&bucket)?.policy = Some(policy);
@@ -361,7 +403,8 @@ impl S3 for Service {
         request: S3Request<DeleteBucketPolicyInput>,
     ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
         let DeleteBucketPolicyInput { bucket, expected_bucket_owner } = request.input;
-        let plan = self.begin(call(Operation::DeleteBucketPolicy, &bucket, "", None))?;
+        let plan = self
+            .begin(&request.credentials, call(Operation::DeleteBucketPolicy, &bucket, "", None))?;
         check_owner(expected_bucket_owner.as_ref())?;
         self.0.state().store.bucket(&bucket)?.policy = None;
         Ok(self.end(&plan, DeleteBucketPolicyOutput::default()))

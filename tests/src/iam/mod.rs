@@ -7,6 +7,7 @@ mod relay;
 mod request;
 
 pub use iam_rs::Context;
-pub use policy::{Decision, Grant, Policies, Request};
+pub use policy::{Decision, Grant, Policies, Principal, Request};
 pub use recorder::Recorder;
 pub use relay::Relay;
+pub(crate) use request::{request, with_tags};
