@@ -154,10 +154,13 @@ fn actions(call: &Call, brings_tags: bool) -> Vec<String> {
     let object = |verb: &str, what: &str| vec![format!("s3:{verb}Object{version}{what}")];
     match call.operation {
         Operation::GetObject | Operation::HeadObject => object("Get", ""),
-        Operation::PutObject if brings_tags => {
+        Operation::PutObject | Operation::CreateMultipartUpload if brings_tags => {
             vec!["s3:PutObject".to_owned(), "s3:PutObjectTagging".to_owned()]
         }
-        Operation::PutObject => object("Put", ""),
+        Operation::PutObject
+        | Operation::CreateMultipartUpload
+        | Operation::UploadPart
+        | Operation::CompleteMultipartUpload => object("Put", ""),
         Operation::DeleteObject => object("Delete", ""),
         Operation::GetObjectTagging => object("Get", "Tagging"),
         Operation::PutObjectTagging => object("Put", "Tagging"),
@@ -179,7 +182,15 @@ fn context(state: &mut State, call: &Call, tags: Pairs, source_arn: Option<&str>
     if !tags.is_empty() {
         context = with_tags(context, tags);
     }
-    if !matches!(call.operation, Operation::PutObject | Operation::DeleteObject)
+    let unknown = matches!(
+        call.operation,
+        Operation::PutObject
+            | Operation::CreateMultipartUpload
+            | Operation::UploadPart
+            | Operation::CompleteMultipartUpload
+            | Operation::DeleteObject
+    );
+    if !unknown
         && let Ok(version) = state.store.get(&call.bucket, &call.key, call.version_id.as_deref())
     {
         for (key, value) in &version.tags {

@@ -17,6 +17,12 @@ pub enum Operation {
     HeadObject,
     /// `PUT` of an object.
     PutObject,
+    /// `POST` that begins an upload in parts, with the tags of the object.
+    CreateMultipartUpload,
+    /// `PUT` of a part.
+    UploadPart,
+    /// `POST` that makes an object of its parts.
+    CompleteMultipartUpload,
     /// `GET` of a bucket's listing; the key of the call is the prefix.
     ListObjectsV2,
     /// `DELETE` of an object or of a version.

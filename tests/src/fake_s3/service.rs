@@ -1,18 +1,19 @@
 //! The S3 operations, as [`s3s`] hands them over after it has checked the signature.
 
-use futures_util::TryStreamExt as _;
 use percent_encoding::percent_decode_str;
 use s3s::auth::Credentials;
 use s3s::dto::{
-    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput,
-    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, ETag, ETagCondition,
-    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketPolicyInput, GetBucketPolicyOutput, GetObjectInput, GetObjectOutput,
-    GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, PutBucketNotificationConfigurationInput,
-    PutBucketNotificationConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
-    PutObjectInput, PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob,
-    Tag,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
+    ETag, ETagCondition, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+    GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
+    PutBucketPolicyInput, PutBucketPolicyOutput, PutObjectInput, PutObjectOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob, Tag, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -20,6 +21,7 @@ use super::FakeS3;
 use super::access::Pairs;
 use super::body::{Body, BodyFault, Download};
 use super::configuration::{check_owner, checked_notifications, checked_policy};
+use super::multipart::collected;
 use super::script::{Call, Operation, Plan};
 use super::store::{Tags, Upload, Version, checked_tags};
 
@@ -30,12 +32,12 @@ pub(super) struct Service(pub(super) FakeS3);
 impl Service {
     /// Logs the call, runs what is to run before it, and fails it if that was asked for or whoever
     /// signed it may not do that.
-    fn begin(&self, signed_by: &Option<Credentials>, call: Call) -> S3Result<Plan> {
+    pub(super) fn begin(&self, signed_by: &Option<Credentials>, call: Call) -> S3Result<Plan> {
         self.begin_tagging(signed_by, call, Pairs::new())
     }
 
     /// The same for a call that brings tags.
-    fn begin_tagging(
+    pub(super) fn begin_tagging(
         &self,
         signed_by: &Option<Credentials>,
         call: Call,
@@ -52,7 +54,7 @@ impl Service {
         Ok(plan)
     }
 
-    fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
+    pub(super) fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
         for hook in &plan.after {
             hook(&self.0);
         }
@@ -60,7 +62,12 @@ impl Service {
     }
 }
 
-fn call(operation: Operation, bucket: &str, key: &str, version_id: Option<&String>) -> Call {
+pub(super) fn call(
+    operation: Operation,
+    bucket: &str,
+    key: &str,
+    version_id: Option<&String>,
+) -> Call {
     Call {
         operation,
         bucket: bucket.to_owned(),
@@ -193,14 +200,9 @@ impl S3 for Service {
             metadata: input.metadata,
             if_match: input.if_match,
             if_none_match: input.if_none_match,
+            e_tag: None,
         };
-        let mut bytes = Vec::new();
-        if let Some(mut body) = input.body {
-            while let Some(chunk) = body.try_next().await.map_err(broken_upload)? {
-                bytes.extend_from_slice(&chunk);
-            }
-        }
-        let body = Body::from(bytes);
+        let body = Body::from(collected(input.body).await?);
         let version = self.0.state().store.put(&input.bucket, &input.key, body, upload)?;
         let output = PutObjectOutput {
             version_id: version.shown_id(),
@@ -208,6 +210,27 @@ impl S3 for Service {
             ..PutObjectOutput::default()
         };
         Ok(self.end(&plan, output))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.create_parts(request)
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        self.put_part(request).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.complete_parts(request)
     }
 
     async fn list_objects_v2(
@@ -417,7 +440,7 @@ fn tag_count(version: &Version) -> Option<i32> {
 }
 
 /// The pairs of an `x-amz-tagging` header, which is encoded as a form.
-fn header_tags(header: &str) -> impl Iterator<Item = (String, String)> {
+pub(super) fn header_tags(header: &str) -> impl Iterator<Item = (String, String)> {
     header.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key), decoded(value))
@@ -428,6 +451,6 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-fn broken_upload(error: s3s::StdError) -> S3Error {
+pub(super) fn broken_upload(error: s3s::StdError) -> S3Error {
     s3_error!(IncompleteBody, "The upload broke off: {error}")
 }
