@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::configuration::ACCOUNT;
 use super::script::{Call, Operation};
 use super::{ACCESS_KEY, FakeS3, SECRET_KEY, State};
-use crate::iam::{Context, Decision, Policies, Principal, Request, request, with_tags};
+use crate::iam::{Context, Decision, Policies, Principal, Request, request_of, with_tags};
 
 /// The pairs of a tag set, as they were sent.
 pub(super) type Pairs = Vec<(String, String)>;
@@ -129,7 +129,8 @@ impl FakeS3 {
         let mut state = self.state();
         let bucket = state.store.bucket(&call.bucket)?;
         let policy = bucket.policy.as_ref().map(|text| {
-            serde_json::from_str(text).map_err(Into::into).and_then(|it| Policies::of_resource(&it))
+            let document = serde_json::from_str(text)?;
+            Policies::of_resource(&document)
         });
         let unknown = |error: anyhow::Error| {
             s3_error!(NotImplemented, "FakeS3 cannot judge by this bucket's policy: {error:#}")
@@ -140,7 +141,7 @@ impl FakeS3 {
         let mut allowed = !actions.is_empty();
         for action in actions {
             let asked = (action, resource.clone(), context.clone());
-            let request = request(&identity.principal, ACCOUNT, asked);
+            let request = request_of(&identity.principal, ACCOUNT, asked);
             allowed &= identity.may(&request, &policy).map_err(unknown)?;
         }
         if allowed { Ok(()) } else { Err(denied()) }
@@ -154,13 +155,16 @@ fn actions(call: &Call, brings_tags: bool) -> Vec<String> {
     let object = |verb: &str, what: &str| vec![format!("s3:{verb}Object{version}{what}")];
     match call.operation {
         Operation::GetObject | Operation::HeadObject => object("Get", ""),
-        Operation::PutObject | Operation::CreateMultipartUpload if brings_tags => {
+        Operation::PutObject | Operation::CreateMultipartUpload | Operation::CopyObject
+            if brings_tags =>
+        {
             vec!["s3:PutObject".to_owned(), "s3:PutObjectTagging".to_owned()]
         }
         Operation::PutObject
         | Operation::CreateMultipartUpload
         | Operation::UploadPart
-        | Operation::CompleteMultipartUpload => object("Put", ""),
+        | Operation::CompleteMultipartUpload
+        | Operation::CopyObject => object("Put", ""),
         Operation::DeleteObject => object("Delete", ""),
         Operation::GetObjectTagging => object("Get", "Tagging"),
         Operation::PutObjectTagging => object("Put", "Tagging"),
@@ -176,7 +180,8 @@ fn actions(call: &Call, brings_tags: bool) -> Vec<String> {
 
 /// The condition keys of a call ("Tagging and access control policies" in the S3 user guide):
 /// the tags that the request brings, and those of the version that it is about, which are unknown
-/// to an upload and to a deletion.
+/// to an upload and to a deletion; and where a copy comes from ("Bucket policy examples using
+/// condition keys").
 fn context(state: &mut State, call: &Call, tags: Pairs, source_arn: Option<&str>) -> Context {
     let mut context = Context::new();
     if !tags.is_empty() {
@@ -188,6 +193,7 @@ fn context(state: &mut State, call: &Call, tags: Pairs, source_arn: Option<&str>
             | Operation::CreateMultipartUpload
             | Operation::UploadPart
             | Operation::CompleteMultipartUpload
+            | Operation::CopyObject
             | Operation::DeleteObject
     );
     if !unknown
@@ -196,6 +202,9 @@ fn context(state: &mut State, call: &Call, tags: Pairs, source_arn: Option<&str>
         for (key, value) in &version.tags {
             context = context.with_string(format!("s3:ExistingObjectTag/{key}"), value);
         }
+    }
+    if let Some(source) = &call.copy_source {
+        context = context.with_string("s3:x-amz-copy-source", source);
     }
     match source_arn {
         Some(arn) => context.with_string("aws:SourceArn", arn),

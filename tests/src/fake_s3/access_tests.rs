@@ -142,6 +142,32 @@ async fn each_call_needs_its_own_permission() {
     }
 }
 
+#[tokio::test]
+async fn an_upload_in_parts_is_an_upload_and_a_copy_a_reading_as_well() {
+    let (s3, old) = world(&json!([]));
+    let source = format!("{BUCKET}/k");
+    let version = format!("{source}?versionId={old}");
+    for (actions, expected) in [
+        (&["s3:GetObject"][..], [403, 403, 403, 403, 403]),
+        (&["s3:PutObject"], [200, 403, 404, 403, 403]),
+        (&["s3:PutObject", "s3:GetObject"], [200, 403, 404, 200, 403]),
+        (&["s3:PutObject", "s3:GetObjectVersion"], [200, 403, 404, 403, 200]),
+    ] {
+        let client = s3.client_of(role(actions));
+        let create = || client.create_multipart_upload().bucket(BUCKET).key("parts");
+        let part = client.upload_part().bucket(BUCKET).key("parts").part_number(1);
+        let copy = |source| client.copy_object().bucket(BUCKET).key("copy").copy_source(source);
+        let got = [
+            status(create().send().await),
+            status(create().tagging("k=v").send().await),
+            status(part.upload_id("of nobody").send().await),
+            status(copy(&source).send().await),
+            status(copy(&version).send().await),
+        ];
+        assert_eq!(got, expected, "{actions:?}");
+    }
+}
+
 /// "Tagging and access control policies" in the S3 user guide.
 #[tokio::test]
 async fn existing_tags_are_those_of_the_version_and_unknown_to_an_upload() {

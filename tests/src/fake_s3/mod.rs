@@ -7,7 +7,7 @@
 //!
 //! A bucket's policy holds for whoever asks for an object ([`FakeS3::client_of`]).
 //!
-//! Not here: copies, events, access control lists, encryption, and the
+//! Not here: events, access control lists, encryption, and the
 //! checksums that S3 keeps beside the entity tag. A request that asks for a condition or a part
 //! that this double does not know is answered with `NotImplemented`, never served as if it had not
 //! asked; so is one that would have to be judged by such a policy.
@@ -15,6 +15,7 @@
 mod access;
 mod body;
 mod configuration;
+mod copy;
 mod multipart;
 mod script;
 mod served;

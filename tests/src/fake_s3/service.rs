@@ -3,10 +3,10 @@
 use percent_encoding::percent_decode_str;
 use s3s::auth::Credentials;
 use s3s::dto::{
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteBucketPolicyInput, DeleteBucketPolicyOutput,
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput, DeleteObjectTaggingOutput,
-    ETag, ETagCondition, GetBucketNotificationConfigurationInput,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketPolicyInput,
+    DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, ETag, ETagCondition, GetBucketNotificationConfigurationInput,
     GetBucketNotificationConfigurationOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
     GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
     HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
@@ -20,7 +20,6 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::FakeS3;
 use super::access::Pairs;
 use super::body::{Body, BodyFault, Download};
-use super::configuration::{check_owner, checked_notifications, checked_policy};
 use super::multipart::collected;
 use super::script::{Call, Operation, Plan};
 use super::store::{Tags, Upload, Version, checked_tags};
@@ -75,6 +74,7 @@ pub(super) fn call(
         version_id: version_id.cloned(),
         range: None,
         if_match: None,
+        copy_source: None,
     }
 }
 
@@ -357,80 +357,46 @@ impl S3 for Service {
         Ok(self.end(&plan, DeleteObjectTaggingOutput { version_id }))
     }
 
+    async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.copy(request)
+    }
+
     async fn get_bucket_notification_configuration(
         &self,
         request: S3Request<GetBucketNotificationConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-        let GetBucketNotificationConfigurationInput { bucket, expected_bucket_owner } =
-            request.input;
-        let operation = Operation::GetBucketNotificationConfiguration;
-        let plan = self.begin(&request.credentials, call(operation, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let all = self.0.state().store.bucket(&bucket)?.notifications.clone();
-        let output = GetBucketNotificationConfigurationOutput {
-            event_bridge_configuration: all.event_bridge_configuration,
-            lambda_function_configurations: all.lambda_function_configurations,
-            queue_configurations: all.queue_configurations,
-            topic_configurations: all.topic_configurations,
-        };
-        Ok(self.end(&plan, output))
+        self.notifications_of(request)
     }
 
     async fn put_bucket_notification_configuration(
         &self,
         request: S3Request<PutBucketNotificationConfigurationInput>,
     ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-        let PutBucketNotificationConfigurationInput {
-            bucket,
-            expected_bucket_owner,
-            notification_configuration,
-            ..
-        } = request.input;
-        let operation = Operation::PutBucketNotificationConfiguration;
-        let plan = self.begin(&request.credentials, call(operation, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let all = checked_notifications(notification_configuration)?;
-        self.0.state().store.bucket(&bucket)?.notifications = all;
-        Ok(self.end(&plan, PutBucketNotificationConfigurationOutput::default()))
+        self.set_notifications_of(request)
     }
 
     async fn get_bucket_policy(
         &self,
         request: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-        let GetBucketPolicyInput { bucket, expected_bucket_owner, .. } = request.input;
-        let plan =
-            self.begin(&request.credentials, call(Operation::GetBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let policy = self.0.state().store.bucket(&bucket)?.policy.clone();
-        let none = || s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist");
-        let policy = Some(policy.ok_or_else(none)?);
-        Ok(self.end(&plan, GetBucketPolicyOutput { policy }))
+        self.policy_of(request)
     }
 
     async fn put_bucket_policy(
         &self,
         request: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-        let PutBucketPolicyInput { bucket, expected_bucket_owner, policy, .. } = request.input;
-        let plan =
-            self.begin(&request.credentials, call(Operation::PutBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let policy = checked_policy(policy)?;
-        self.0.state().store.bucket(&bucket)?.policy = Some(policy);
-        Ok(self.end(&plan, PutBucketPolicyOutput::default()))
+        self.set_policy_of(request)
     }
 
     async fn delete_bucket_policy(
         &self,
         request: S3Request<DeleteBucketPolicyInput>,
     ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-        let DeleteBucketPolicyInput { bucket, expected_bucket_owner } = request.input;
-        let plan = self
-            .begin(&request.credentials, call(Operation::DeleteBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        self.0.state().store.bucket(&bucket)?.policy = None;
-        Ok(self.end(&plan, DeleteBucketPolicyOutput::default()))
+        self.delete_policy_of(request)
     }
 }
 

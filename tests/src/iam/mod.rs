@@ -1,5 +1,5 @@
-//! What AWS's IAM would say: policies of the resolved template, evaluated on the requests that
-//! the functions really make.
+//! What AWS's IAM would say: policies of the resolved template and of buckets, evaluated on the
+//! requests that are really made.
 
 mod policy;
 mod recorder;
@@ -10,4 +10,4 @@ pub use iam_rs::Context;
 pub use policy::{Decision, Grant, Policies, Principal, Request};
 pub use recorder::Recorder;
 pub use relay::Relay;
-pub(crate) use request::{request, with_tags};
+pub(crate) use request::{request_of, with_tags};

@@ -19,20 +19,22 @@ use serde_json::{Value, json};
 const ELEMENTS: [&str; 6] = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
 
 /// The condition operators that the tests below try.
-const OPERATORS: [&str; 8] = [
+const OPERATORS: [&str; 10] = [
     "ArnLike",
     "ArnNotEquals",
     "ArnNotLike",
     "Bool",
     "ForAnyValue:StringEqualsIgnoreCase",
+    "Null",
     "StringEquals",
     "StringLike",
     "StringNotEquals",
+    "StringNotLike",
 ];
 
 /// The condition keys that requests carry here where AWS would set them. A key that is missing
 /// makes a negated operator true: another one than these would be guessed.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "aws:PrincipalArn",
     "aws:ResourceAccount",
     "aws:SecureTransport",
@@ -42,6 +44,7 @@ const KEYS: [&str; 9] = [
     "s3:prefix",
     "s3:RequestObjectTag/",
     "s3:RequestObjectTagKeys",
+    "s3:x-amz-copy-source",
 ];
 
 /// One action of one statement.

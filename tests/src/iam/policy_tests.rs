@@ -87,6 +87,7 @@ fn each_operator_does_what_iam_says() {
     for (operator, key, value, cases) in [
         ("StringEquals", via, "s3.eu", [("s3.eu", true), ("S3.eu", false), ("s3", false)]),
         ("StringNotEquals", tag, "clean", [("clean", false), ("Clean", true), ("no", true)]),
+        ("StringNotLike", "s3:prefix", "a/*", [("a/b/c", false), ("a/", false), ("b/", true)]),
         ("StringLike", "s3:prefix", "a/*", [("a/b/c", true), ("a/", true), ("b/", false)]),
         (
             "ArnLike",
@@ -108,6 +109,11 @@ fn each_operator_does_what_iam_says() {
         }
         // A key that is not there matches nothing, so that what is negated is true.
         assert_eq!(holds(&condition, key, None), operator.contains("Not"), "{operator}");
+    }
+    let null = |absent: &str| json!({"Null": {"s3:x-amz-copy-source": absent}});
+    for (given, expected) in [(text("b/k"), true), (None, false)] {
+        let holds = |null| holds(&null, "s3:x-amz-copy-source", given.clone());
+        assert_eq!((holds(null("false")), holds(null("true"))), (expected, !expected));
     }
     let condition = json!({"Bool": {"aws:SecureTransport": "false"}});
     let secure =

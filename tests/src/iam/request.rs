@@ -81,7 +81,7 @@ impl Wire<'_> {
         })?;
         let principal = Principal::Arn(caller.role_arn.clone());
         let asked = asked.into_iter();
-        Ok(asked.map(|asked| request(&principal, &caller.account, asked)).collect())
+        Ok(asked.map(|asked| request_of(&principal, &caller.account, asked)).collect())
     }
 
     fn s3(&self) -> anyhow::Result<Vec<Asked>> {
@@ -187,7 +187,7 @@ type Asked = (String, String, Context);
 /// for any action have. `aws:PrincipalArn` is there if the request is signed (IAM user guide, "AWS
 /// global condition context keys"). What it would be for a service in its own name is not said
 /// there; here it is missing, and negated conditions are true either way.
-pub(crate) fn request(
+pub(crate) fn request_of(
     principal: &Principal,
     account: &str,
     (action, resource, mut context): Asked,

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod configuration;
+mod copies;
 mod listings;
 mod multipart;
 mod objects;
@@ -47,6 +48,7 @@ pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     all.extend(listings::cases(client));
     all.extend(tagging::cases(client));
     all.extend(multipart::cases(client));
+    all.extend(copies::cases(client));
     all.extend(configuration::cases(client));
     all.extend(policies::cases(client));
     all

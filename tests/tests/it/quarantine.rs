@@ -3,6 +3,7 @@
 //! scanner under its own role, and an S3 in memory that judges every call by both sides' policies.
 
 mod cloudfront;
+mod copying;
 mod reading;
 mod tagging;
 
@@ -17,6 +18,8 @@ use scanner_tests::template::{BUCKETS, Template};
 use serde_json::{Value, json};
 
 use crate::support::{BUCKET, VERSIONED, World, s3_event, s3_record, world_deployed_with};
+
+const DOCS: &str = include_str!("../../../docs/QUARANTINE.md");
 
 const PARAMETERS: [(&str, &str); 3] = [
     ("BucketNames", "uploads,versioned-uploads"),
@@ -86,8 +89,22 @@ fn exempt() -> Identity {
 fn foreign(s3: &FakeS3, bucket: &str, actions: &[&str]) {
     let statement = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": "*", "Action": actions,
         "Resource": format!("arn:aws:s3:::{bucket}/*")});
-    let policy = json!({"Version": "2012-10-17", "Statement": [statement]});
+    set_policy(s3, bucket, &[&statement]);
+}
+
+fn set_policy(s3: &FakeS3, bucket: &str, statements: &[&Value]) {
+    let policy = json!({"Version": "2012-10-17", "Statement": statements});
     s3.set_policy(bucket, &policy.to_string());
+}
+
+/// The one statement of the documentation that is meant, for `bucket`.
+fn documented(bucket: &str, meant: impl Fn(&Value) -> bool) -> Value {
+    let blocks = DOCS.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let blocks = blocks.map(|block| block.replace("BUCKET_NAME", bucket));
+    let all = blocks.map(|block| serde_json::from_str::<Value>(&block).unwrap());
+    let found: Vec<_> = all.filter(|statement| meant(statement)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
 }
 
 fn status<T, E>(answer: Result<T, SdkError<E>>) -> u16 {

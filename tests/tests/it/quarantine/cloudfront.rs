@@ -2,23 +2,17 @@
 //! documentation that allows it what is clean.
 
 use aws_sdk_s3::Client;
-use scanner_tests::fake_s3::{FakeS3, Identity};
-use serde_json::{Value, json};
+use scanner_tests::fake_s3::Identity;
+use serde_json::Value;
 
 use super::{
-    BUCKET, VERSIONED, World, read, reader, scan, status, upload, uploader, verdicts, world,
-    world_after,
+    BUCKET, VERSIONED, World, documented, read, reader, scan, set_policy, status, upload, uploader,
+    verdicts, world, world_after,
 };
 
-const DOCS: &str = include_str!("../../../../docs/QUARANTINE.md");
-
 /// The documented statement for origin access control, for `bucket`.
-fn documented(bucket: &str) -> Value {
-    let blocks = DOCS.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next());
-    let statements = blocks.map(|block| block.replace("BUCKET_NAME", bucket));
-    let mut statements = statements.map(|block| serde_json::from_str::<Value>(&block).unwrap());
-    let ours = |statement: &Value| statement["Principal"]["Service"] == "cloudfront.amazonaws.com";
-    statements.find(ours).expect("the document has a statement for CloudFront")
+fn statement(bucket: &str) -> Value {
+    documented(bucket, |it| it["Principal"]["Service"] == "cloudfront.amazonaws.com")
 }
 
 /// CloudFront on behalf of a distribution.
@@ -45,28 +39,23 @@ async fn gets_only_what_is_clean(world: &World, bucket: &str, statement: &Value)
     }
 }
 
-fn set_policy(s3: &FakeS3, bucket: &str, statements: &[&Value]) {
-    let policy = json!({"Version": "2012-10-17", "Statement": statements});
-    s3.set_policy(bucket, &policy.to_string());
-}
-
 /// What CloudFront's own console writes has no condition on a tag.
 #[tokio::test]
 async fn the_stacks_policy_holds_cloudfront_back() {
-    let statement = |bucket| {
-        let mut statement = documented(bucket);
+    let untagged = |bucket| {
+        let mut statement = statement(bucket);
         let equals = statement["Condition"]["StringEquals"].as_object_mut().unwrap();
         assert!(equals.remove("s3:ExistingObjectTag/s3-virusscan").is_some());
         statement
     };
     let world = world_after(&[], |s3| {
         for bucket in [BUCKET, VERSIONED] {
-            set_policy(s3, bucket, &[&statement(bucket)]);
+            set_policy(s3, bucket, &[&untagged(bucket)]);
         }
     });
     let world = world.await;
     for bucket in [BUCKET, VERSIONED] {
-        gets_only_what_is_clean(&world, bucket, &statement(bucket)).await;
+        gets_only_what_is_clean(&world, bucket, &untagged(bucket)).await;
     }
 }
 
@@ -76,8 +65,8 @@ async fn the_documented_statement_allows_cloudfront_only_what_is_clean() {
     for bucket in [BUCKET, VERSIONED] {
         let merged: Value = serde_json::from_str(&world.s3.policy(bucket).unwrap()).unwrap();
         let second = &merged["Statement"][1];
-        set_policy(&world.s3, bucket, &[second, &documented(bucket)]);
-        gets_only_what_is_clean(&world, bucket, &documented(bucket)).await;
+        set_policy(&world.s3, bucket, &[second, &statement(bucket)]);
+        gets_only_what_is_clean(&world, bucket, &statement(bucket)).await;
 
         // As the document says: others are not held back, and the tag is still protected.
         upload(&world, bucket, "untagged", b"x".to_vec(), "").await;
