@@ -10,4 +10,5 @@ pub use iam_rs::Context;
 pub use policy::{Decision, Grant, Policies, Principal, Request};
 pub use recorder::Recorder;
 pub use relay::Relay;
-pub(crate) use request::{request_of, with_tags};
+pub(crate) use request::request_of;
+pub use request::with_tags;

@@ -202,7 +202,8 @@ pub(crate) fn request_of(
 }
 
 /// Adds the condition keys about the tags that a request brings.
-pub(crate) fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
+#[must_use]
+pub fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
     let keys = tags.iter().map(|(key, _)| key.clone()).collect();
     context.insert("s3:RequestObjectTagKeys".to_owned(), ContextValue::StringList(keys));
     for (key, value) in tags {

@@ -7,8 +7,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Tag, Tagging};
 use scanner_tests::fake_s3::{Identity, Stored};
+use scanner_tests::iam::{Context, Decision, Policies, Principal, Request, with_tags};
 use scanner_tests::samples;
 use scanner_tests::template::{SCANNER, Template};
+use serde_json::Value;
 
 use super::{
     BUCKET, PARAMETERS, VERSIONED, exempt, foreign, read, reader, scan, scanned, status, upload,
@@ -125,6 +127,28 @@ async fn nobody_tags_afterwards_but_the_scanner() {
             let put = client.put_object_tagging().bucket(bucket).key("k");
             let put = put.set_version_id(version.clone()).tagging(tags(forgeries[3]));
             assert_eq!(status(put.send().await), 200, "the scanner");
+        }
+    }
+}
+
+/// An upload with tags needs two permissions, and AWS does not say which of both decisions knows
+/// the keys of the tags (`PutObject` in the S3 API reference). So each is denied by itself.
+#[tokio::test]
+async fn every_permission_that_could_bring_the_tag_is_denied() {
+    let world = world().await;
+    let policy: Value = serde_json::from_str(&world.s3.policy(BUCKET).unwrap()).unwrap();
+    let policy = Policies::of_resource(&policy).unwrap();
+    for action in ["s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectVersionTagging"] {
+        for (key, denied) in [("s3-virusscan", true), ("S3-VirusScan", true), ("owner", false)] {
+            let context = with_tags(Context::new(), vec![(key.to_owned(), "clean".to_owned())]);
+            let request = Request {
+                principal: Principal::Anonymous,
+                action: action.to_owned(),
+                resource: format!("arn:aws:s3:::{BUCKET}/k"),
+                context,
+            };
+            let decision = policy.decide(&request).unwrap();
+            assert_eq!(matches!(decision, Decision::Denied(_)), denied, "{action} {key}");
         }
     }
 }
