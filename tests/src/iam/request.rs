@@ -15,7 +15,7 @@ use s3s::dto::Tagging;
 use s3s::xml;
 use serde_json::Value;
 
-use super::policy::Request;
+use super::policy::{Principal, Request};
 
 /// Headers of S3 requests that ask for a permission of their own, which nothing here needs.
 const FOREIGN_HEADERS: [&str; 5] = [
@@ -79,14 +79,9 @@ impl Wire<'_> {
         let asked = asked.with_context(|| {
             format!("{} {}: what it asks for is not known here", self.method, self.uri)
         })?;
-        let request = |(action, resource, context): Asked| {
-            let context = context.with_string("aws:PrincipalArn", &caller.role_arn);
-            let context = context.with_string("aws:ResourceAccount", &caller.account);
-            // Here all is plain HTTP; on AWS the SDK speaks TLS.
-            let context = context.with_boolean("aws:SecureTransport", true);
-            Request { principal: caller.role_arn.clone(), action, resource, context }
-        };
-        Ok(asked.into_iter().map(request).collect())
+        let principal = Principal::Arn(caller.role_arn.clone());
+        let asked = asked.into_iter();
+        Ok(asked.map(|asked| request_of(&principal, &caller.account, asked)).collect())
     }
 
     fn s3(&self) -> anyhow::Result<Vec<Asked>> {
@@ -188,7 +183,27 @@ impl Wire<'_> {
 /// Action, resource, condition keys.
 type Asked = (String, String, Context);
 
-fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
+/// A request of `principal` for a resource of `account`, with the condition keys that requests
+/// for any action have. `aws:PrincipalArn` is there if the request is signed (IAM user guide, "AWS
+/// global condition context keys"). What it would be for a service in its own name is not said
+/// there; here it is missing, and negated conditions are true either way.
+pub(crate) fn request_of(
+    principal: &Principal,
+    account: &str,
+    (action, resource, mut context): Asked,
+) -> Request {
+    if let Principal::Arn(arn) = principal {
+        context = context.with_string("aws:PrincipalArn", arn);
+    }
+    context = context.with_string("aws:ResourceAccount", account);
+    // Here all is plain HTTP; on AWS the SDK speaks TLS.
+    context = context.with_boolean("aws:SecureTransport", true);
+    Request { principal: principal.clone(), action, resource, context }
+}
+
+/// Adds the condition keys about the tags that a request brings.
+#[must_use]
+pub fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
     let keys = tags.iter().map(|(key, _)| key.clone()).collect();
     context.insert("s3:RequestObjectTagKeys".to_owned(), ContextValue::StringList(keys));
     for (key, value) in tags {

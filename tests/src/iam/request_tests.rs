@@ -56,7 +56,7 @@ fn s3_requests_are_the_actions_of_the_service_authorization_reference() {
     ] {
         let requests = asked("s3", (method, uri), &[], "").expect(uri);
         assert_eq!(lines(&requests), expected, "{method} {uri}");
-        assert_eq!(requests[0].principal, ROLE);
+        assert_eq!(requests[0].principal, Principal::Arn(ROLE.to_owned()));
         let account = requests[0].context.get("aws:ResourceAccount");
         assert_eq!(account, Some(&ContextValue::String("123456789012".to_owned())));
     }

@@ -10,6 +10,7 @@ mod generations;
 mod overwrites;
 mod permissions;
 mod public_shape;
+mod quarantine;
 mod shards;
 mod support;
 mod tagging;

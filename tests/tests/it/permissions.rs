@@ -3,7 +3,7 @@
 //! Every world of this suite, and of the end-to-end suite, fails when a request is refused. Here
 //! is the other way round: what is allowed is used, or it is said who else uses it.
 
-use scanner_tests::iam::{Context, Decision, Grant, Policies, Request};
+use scanner_tests::iam::{Context, Decision, Grant, Policies, Principal, Request};
 use scanner_tests::samples;
 use scanner_tests::template::{SCANNER, Template};
 
@@ -101,7 +101,7 @@ async fn keys_may_be_used_through_the_services_and_in_no_other_way() {
     let principal = template.function(SCANNER).unwrap().role_arn;
     let allowed = |action: &str, key: &str, via: Option<&str>| {
         let mut request = Request {
-            principal: principal.clone(),
+            principal: Principal::Arn(principal.clone()),
             action: action.to_owned(),
             resource: key.to_owned(),
             context: Context::new(),

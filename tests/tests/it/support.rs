@@ -12,7 +12,7 @@ use scanner::engine::{Engine, Options};
 use scanner::handler::{Handler, InvocationError};
 use scanner::scan::App;
 use scanner_tests::artefacts::{self, Arch};
-use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
+use scanner_tests::fake_s3::{FakeS3, Identity, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
 use scanner_tests::generations::{self, Generation};
 use scanner_tests::iam::Recorder;
@@ -118,9 +118,11 @@ async fn world_in(
     let engine = Arc::new(Engine::new(store, options).unwrap());
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let sns = FakeSns::new();
+    let role = template.role_policies(SCANNER).unwrap();
+    let role = Identity::role(&function.role_arn, &role).unwrap();
     let app = App {
         config,
-        s3: recorder.s3(&s3.client()),
+        s3: recorder.s3(&s3.client_of(role)),
         sns: recorder.sns(&sns.client()),
         engine: Arc::clone(&engine),
         shielded: true,
