@@ -32,10 +32,12 @@ const OPERATORS: [&str; 8] = [
 
 /// The condition keys that requests carry here where AWS would set them. A key that is missing
 /// makes a negated operator true: another one than these would be guessed.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "aws:PrincipalArn",
     "aws:ResourceAccount",
     "aws:SecureTransport",
+    "events:detail-type",
+    "events:source",
     "kms:ViaService",
     "s3:ExistingObjectTag/",
     "s3:prefix",
