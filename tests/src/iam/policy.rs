@@ -34,11 +34,13 @@ const OPERATORS: [&str; 10] = [
 
 /// The condition keys that requests carry here where AWS would set them. A key that is missing
 /// makes a negated operator true: another one than these would be guessed.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 12] = [
     "aws:PrincipalArn",
     "aws:ResourceAccount",
     "aws:SecureTransport",
     "aws:SourceArn",
+    "events:detail-type",
+    "events:source",
     "kms:ViaService",
     "s3:ExistingObjectTag/",
     "s3:prefix",

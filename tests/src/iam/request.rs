@@ -1,7 +1,7 @@
 //! What an HTTP request to AWS asks for: action, resource and condition keys.
 //!
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon
-//! S3" (and SNS, SQS), and "Required permissions for Amazon S3 API operations" in the S3 user
+//! S3" (and SNS, SQS, EventBridge), and "Required permissions for Amazon S3 API operations" in the S3 user
 //! guide. Only what the functions do is known here; everything else is an error, so that a new
 //! call is looked up and not guessed.
 
@@ -73,6 +73,7 @@ impl Wire<'_> {
         let asked = self.scope().and_then(|(service, region)| match service {
             "s3" => self.s3(),
             "sns" => self.sns(),
+            "events" => self.event_bridge(region, &caller.account),
             "sqs" => self.sqs(region, &caller.account),
             other => bail!("it is for {other}"),
         });
@@ -148,6 +149,34 @@ impl Wire<'_> {
         match (form.get("Action").map(AsRef::as_ref), form.get("TopicArn")) {
             (Some("Publish"), Some(topic)) => {
                 Ok(vec![("sns:Publish".to_owned(), topic.to_string(), Context::new())])
+            }
+            other => bail!("it is {other:?}"),
+        }
+    }
+
+    /// The JSON protocol. Each entry of PutEvents is judged alone.
+    fn event_bridge(&self, region: &str, account: &str) -> anyhow::Result<Vec<Asked>> {
+        let body: Value = serde_json::from_slice(self.body).context("its body is no JSON")?;
+        let bus = |bus: &Value| {
+            let bus = bus.as_str().context("it names no event bus")?;
+            let arn = || format!("arn:aws:events:{region}:{account}:event-bus/{bus}");
+            Ok::<_, anyhow::Error>(if bus.starts_with("arn:") { bus.to_owned() } else { arn() })
+        };
+        match self.headers.get("x-amz-target").map(String::as_str) {
+            Some("AWSEvents.DescribeEventBus") => {
+                let action = "events:DescribeEventBus".to_owned();
+                Ok(vec![(action, bus(&body["Name"])?, Context::new())])
+            }
+            Some("AWSEvents.PutEvents") => {
+                let entries = body["Entries"].as_array().context("it has no entries")?;
+                let asked = |entry: &Value| {
+                    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                    let context = Context::new()
+                        .with_string("events:source", text("Source"))
+                        .with_string("events:detail-type", text("DetailType"));
+                    Ok(("events:PutEvents".to_owned(), bus(&entry["EventBusName"])?, context))
+                };
+                entries.iter().map(asked).collect()
             }
             other => bail!("it is {other:?}"),
         }
