@@ -105,6 +105,8 @@ class VirusScanFindingsController < ActionController::API
     raise Refused.new(503, "SNS answered #{answer.code} to the confirmation") unless answer.is_a?(Net::HTTPSuccess)
 
     acknowledge "subscribed to #{message["TopicArn"].inspect}"
+  rescue URI::InvalidURIError # whose message has the URL, and the URL the token
+    raise Refused.new(403, "SubscribeURL is not a URL")
   end
 
   # Whether a URL is one of SNS in the topic's region. The slash ends the host: no port, no user name,

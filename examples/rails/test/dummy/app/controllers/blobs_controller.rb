@@ -8,7 +8,7 @@
 # "path" is where Active Storage serves the file: 302 to S3 when it is clean, else 403.
 class BlobsController < ActionController::API
   def create
-    ActiveStorage::Blob.create!(key: params[:key], filename: "file.txt", byte_size: 1, checksum: "", service_name: "uploads")
+    ActiveStorage::Blob.create!(key: params[:key], filename: "file.txt", content_type: "text/plain", byte_size: 1, checksum: "", service_name: "uploads", identified: true)
     head :created
   end
 
