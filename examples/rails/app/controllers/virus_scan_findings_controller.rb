@@ -7,8 +7,6 @@
 #
 # What SNS does with an answer: 5xx is tried again, for an hour at most; everything else is final.
 class VirusScanFindingsController < ActionController::API
-  wrap_parameters false # the body is a signed text, not parameters
-
   # SNS's limit for a message. A finding has some hundred bytes.
   MAX_BODY = 256.kilobytes
 

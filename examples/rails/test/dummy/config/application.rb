@@ -24,7 +24,7 @@ class Dummy < Rails::Application
   config.cache_classes = true
   config.secret_key_base = "the dummy's"
   config.hosts.clear
-  config.logger = ActiveSupport::Logger.new($stdout)
+  config.logger = ActiveSupport::Logger.new("#{ENV.fetch("DUMMY_DATABASE")}.log")
   config.active_job.queue_adapter = :test
   config.active_storage.service = :uploads
   config.action_controller.allow_forgery_protection = true

@@ -16,7 +16,7 @@ class BlobsController < ActionController::API
     blob = ActiveStorage::Blob.find_by(key: params[:key]) or return head(:not_found)
     render json: {
       status: blob.virus_scan_status, state: blob.virus_scan_state, scanned_at: blob.virus_scanned_at,
-      version: blob.virus_scan_version, reason: blob.virus_scan_reason, path: url_for([blob, { only_path: true }])
+      version: blob.virus_scan_version, reason: blob.virus_scan_reason, path: rails_blob_path(blob, only_path: true)
     }
   end
 end
