@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo fuzz bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function rails lint template resolved sam-build deploy delete test demo fuzz bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -58,7 +58,11 @@ lint: template ## formatting, clippy, documentation, template
 	@cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --workspace
 
-test: layer layer-arm64 freshclam-files function resolved lint ## every check and every test
+rails: tools ## examples/rails on Debian's Rails
+	@echo "rails: ruby examples/rails/test/all.rb"
+	@/usr/bin/ruby examples/rails/test/all.rb
+
+test: layer layer-arm64 freshclam-files function resolved rails lint ## every check and every test
 	@echo "test: cargo test"
 	@cargo test --locked --workspace
 
