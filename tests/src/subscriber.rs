@@ -142,7 +142,8 @@ impl Subscriber {
         let id = id.context("a subscriber that runs")?;
         rustix::process::kill_process(id, Signal::TERM).context("sending SIGTERM")?;
         let ended = tokio::time::timeout(STOP_DEADLINE, self.child.wait()).await;
-        let wrote = || format!("waiting for the subscriber's end; it wrote:\n{}", self.logs.tail(20));
+        let wrote =
+            || format!("waiting for the subscriber's end; it wrote:\n{}", self.logs.tail(20));
         ended.with_context(wrote)?.context("waiting for a process")
     }
 }

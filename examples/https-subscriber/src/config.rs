@@ -264,7 +264,9 @@ mod tests {
         });
         let text = error.unwrap_err().to_string();
         assert!(text.starts_with("6 bad setting(s): "), "{text}");
-        for name in ["TOPIC_ARNS", "LISTEN", "TLS_CERTIFICATE", "DATABASE", "TRUST_ANCHORS", "LOG_LEVEL"] {
+        for name in
+            ["TOPIC_ARNS", "LISTEN", "TLS_CERTIFICATE", "DATABASE", "TRUST_ANCHORS", "LOG_LEVEL"]
+        {
             assert!(text.contains(&format!("{name} ")), "{name} is not named in: {text}");
         }
     }
@@ -297,7 +299,11 @@ mod tests {
     fn topics_must_be_named() {
         let none = problems(&Args { topic_arns: " ,".to_owned(), ..args() });
         assert!(none[0].starts_with("TOPIC_ARNS is not set"), "{none:?}");
-        let pattern = problems(&Args { topic_arns: "arn:aws:sns:eu-west-1::x".to_owned(), ..args() });
-        assert!(pattern[0].starts_with("TOPIC_ARNS holds `arn:aws:sns:eu-west-1::x`"), "{pattern:?}");
+        let pattern =
+            problems(&Args { topic_arns: "arn:aws:sns:eu-west-1::x".to_owned(), ..args() });
+        assert!(
+            pattern[0].starts_with("TOPIC_ARNS holds `arn:aws:sns:eu-west-1::x`"),
+            "{pattern:?}"
+        );
     }
 }

@@ -58,9 +58,7 @@ async fn run(args: &Args) -> Result<(), RunError> {
 /// One JSON object a line; of libraries only warnings, whatever the level, because only this crate
 /// is known to log no token.
 fn log_to_stdout(level: Level) {
-    let only_ours = Targets::new()
-        .with_default(Level::WARN)
-        .with_target("https_subscriber", level);
+    let only_ours = Targets::new().with_default(Level::WARN).with_target("https_subscriber", level);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     tracing_subscriber::registry().with(json).with(only_ours).init();
 }

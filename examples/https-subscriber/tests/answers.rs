@@ -227,7 +227,9 @@ async fn tells_the_status_of_any_key() {
 #[tokio::test]
 async fn asks_which_object_is_meant_when_there_are_several() {
     let service = Service::start().await;
-    for (object, status) in [("a-bucket/k ", "clean"), ("b-bucket/k v1", "no"), ("b-bucket/k v2", "clean")] {
+    for (object, status) in
+        [("a-bucket/k ", "clean"), ("b-bucket/k v1", "no"), ("b-bucket/k v2", "clean")]
+    {
         assert_eq!(service.post(&finding(object, status)).await, 200);
     }
     let (code, told) = service.get("/status/k").await;

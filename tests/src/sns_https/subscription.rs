@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use super::certificates::{Leaf, Pki, SigningCertificate};
 use super::documents::{self, Published, Topic};
 use super::internet::{self, Internet};
-use super::sign::{self, SignatureVersion};
 use super::queue;
 use super::sign::{self, SignatureVersion};
 use crate::moto::Moto;
