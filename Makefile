@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function rails lint template resolved sam-build deploy delete test demo fuzz bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function rails lint template resolved sam-build deploy delete test demo subscriber-demo fuzz bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -68,7 +68,13 @@ test: layer layer-arm64 freshclam-files function resolved rails lint ## every ch
 
 demo: layer function resolved ## watch it work on this machine, without an AWS account
 	@echo "demo: upload, scan, tag, finding"
-	@cargo run --locked --quiet --package scanner-tests --bin demo
+	@$(BUILD) demo
+	@target/debug/demo
+
+subscriber-demo: layer function resolved subscriber ## the same with SNS over HTTPS and a subscriber that tells each status
+	@echo "subscriber-demo: upload, scan, finding, POST, status"
+	@$(BUILD) subscriber-demo
+	@target/debug/subscriber-demo
 
 FUZZ_SECONDS ?= 60
 fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each target

@@ -108,7 +108,7 @@ async fn findings_in_json_and_of_signature_version_2_are_read_too() {
     let (_sns, _home, subscriber, subscription) =
         subscribed(world.topic_arn(), options).await.unwrap();
     subscription.follow(world.moto()).await.unwrap();
-    let key = "k\u{1F600}\n.com";
+    let key = "k\u{1F600} + ü.com";
     world.put(UPLOADS, key, samples::eicar()).await.unwrap();
     subscription.attempted(|all| all.len() > 1, DEADLINE).await.unwrap();
     assert_eq!(told(&subscriber, key).await, "infected");
