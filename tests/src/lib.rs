@@ -26,6 +26,7 @@ pub mod moto;
 pub mod notifications;
 pub mod processes;
 pub mod public_shape;
+pub mod rails;
 pub mod samples;
 pub mod sandbox;
 pub mod sns_https;
