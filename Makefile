@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function subscriber lint template resolved sam-build deploy delete test demo subscriber-demo fuzz bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function rails subscriber lint template resolved sam-build deploy delete test demo subscriber-demo fuzz bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -58,6 +58,10 @@ lint: template ## formatting, clippy, documentation, template
 	@cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --workspace
 
+rails: tools ## examples/rails on Debian's Rails
+	@echo "rails: ruby examples/rails/test/all.rb"
+	@/usr/bin/ruby examples/rails/test/all.rb
+
 # Programs beside a test, so that all crates have the features that they have in `make test`, and
 # nothing is built twice.
 BUILD := cargo build --locked --quiet --workspace --test process --bin
@@ -66,7 +70,7 @@ subscriber: tools ## build the example that subscribes over HTTPS, target/debug/
 	@echo "subscriber: cargo build"
 	@$(BUILD) https-subscriber
 
-test: layer layer-arm64 freshclam-files function subscriber resolved lint ## every check and every test
+test: layer layer-arm64 freshclam-files function subscriber resolved rails lint ## every check and every test
 	@echo "test: cargo test"
 	@cargo test --locked --workspace
 

@@ -90,6 +90,8 @@ BREAKS = {
 
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:ScanQueue"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:Theirs"
+BUSES = "arn:aws:events:us-east-1:123456789012:event-bus/"
+BUS = "arn:aws:events:eu-west-1:210987654321:event-bus/theirs"
 TWO = "BucketNames=one,two"
 # Parameters, a path into what resolve_template.py makes of them, and what stands there.
 RESOLVED = [
@@ -107,6 +109,12 @@ RESOLVED = [
     ([TWO], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/6/Resource", ["arn:aws:s3:::one", "arn:aws:s3:::two"]),
     ([TWO], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/7/Resource", ["arn:aws:s3:::one/*", "arn:aws:s3:::two/*"]),
     ([TWO, "S3ObjectRestriction=*"], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/7/Resource", ["*"]),
+    ([], "resources/ScannerFunction/properties/Environment/Variables/RESULT_EVENT_BUS", ""),
+    ([f"ResultEventBus={BUS}"], "resources/ScannerFunction/properties/Environment/Variables/RESULT_EVENT_BUS", BUS),
+    (["ResultEventBus=default"], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/4/Resource", f"{BUSES}default"),
+    (["ResultEventBus=default"], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/5/Resource", f"{BUSES}default"),
+    ([f"ResultEventBus={BUS}"], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/4/Resource", BUS),
+    ([f"ResultEventBus={BUS}"], "resources/ScannerRole/properties/Policies/0/PolicyDocument/Statement/5/Resource", BUS),
     (["ReserveConcurrency=false"], "resources/DefinitionsFunction/properties/ReservedConcurrentExecutions", NOTHING),
     ([f"ExistingFindingsTopicArn={TOPIC}"], "resources/FindingsTopic", NOTHING),
     ([f"ExistingFindingsTopicArn={TOPIC}"], "outputs/FindingsTopicName", "Theirs"),
@@ -117,6 +125,8 @@ REFUSED = [
     ([f"ExistingFindingsTopicArn={TOPIC}", "FindingsTopicSignatureVersion=2"], "rule SignatureVersionIsOfOurTopic"),
     ([f"ExistingFindingsTopicArn={TOPIC}", f"ExistingAlarmsTopicArn={TOPIC}"], "rule FindingsAndAlarmsApart"),
     (["Timeout=301"], "parameter Timeout"),
+    (["ResultEventBus=a/b"], "parameter ResultEventBus"),
+    (["ResultEventBus=arn:aws:events:eu-west-1:210987654321:rule/theirs"], "parameter ResultEventBus"),
     (["MaximumConcurrency=1"], "parameter MaximumConcurrency"),
     (["TagKey=aws:x"], "parameter TagKey"),
     (["BucketNames=one, two"], "parameter BucketNames"),

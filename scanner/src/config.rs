@@ -12,6 +12,8 @@ use notifier_common::MessageFormat;
 pub struct Config {
     /// Topic that findings go to.
     pub findings_topic_arn: String,
+    /// Name or ARN of the event bus that they go to as well, if there is one.
+    pub result_event_bus: Option<String>,
     /// Bucket that the updater publishes definitions to.
     pub definitions_bucket: String,
     /// How long a sandbox may go without asking whether there are new ones.
@@ -41,8 +43,9 @@ pub struct Config {
 }
 
 /// Every environment variable that this crate reads.
-pub const SETTINGS: [Setting; 14] = [
+pub const SETTINGS: [Setting; 15] = [
     setting("FINDINGS_TOPIC_ARN", None),
+    setting("RESULT_EVENT_BUS", Some("")),
     setting("DEFINITIONS_BUCKET", None),
     setting("DEFINITIONS_MAX_CHECK_SECONDS", Some("300")),
     setting("DEFINITIONS_STALE_HOURS", Some("72")),
@@ -67,6 +70,7 @@ impl Config {
         let mut reader = Reader::new(&SETTINGS, lookup);
         let config = Self {
             findings_topic_arn: reader.value("FINDINGS_TOPIC_ARN", topic_arn),
+            result_event_bus: reader.value("RESULT_EVENT_BUS", event_bus),
             definitions_bucket: reader.value("DEFINITIONS_BUCKET", settings::bucket_name),
             definitions_max_check: Duration::from_secs(
                 reader.value("DEFINITIONS_MAX_CHECK_SECONDS", settings::number(0)).into(),
@@ -87,6 +91,13 @@ impl Config {
         };
         reader.finish(config)
     }
+
+    /// The partition that the function runs in (`aws`, `aws-cn`, ...): that of its topic, because
+    /// AWS's partitions share nothing. The ARN of a bucket begins with it.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.findings_topic_arn.split(':').nth(1).unwrap_or_default()
+    }
 }
 
 fn topic_arn(value: &str) -> Result<String, String> {
@@ -98,6 +109,44 @@ fn topic_arn(value: &str) -> Result<String, String> {
             Ok(value.to_owned())
         }
         _ => Err("a topic ARN like arn:aws:sns:eu-west-1:123456789012:Findings".into()),
+    }
+}
+
+/// EventBridge's rule for where events can be put: a name of letters, digits and `. - _`, at most
+/// 256 of them, or `arn:aws...:events:<region>:<account>:event-bus/` before it, at most 1,600 in all
+/// (`EventBusName` of PutEvents, in the API's model; the slash is for buses of partners, which take
+/// no events from us). None when there is nothing.
+fn event_bus(value: &str) -> Result<Option<String>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let (is_prefix, name) = match value.rsplit_once('/') {
+        Some((prefix, name)) => (is_event_bus_prefix(prefix), name),
+        None => (true, value),
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let is_name = (1..=256).contains(&name.len()) && name.chars().all(legal);
+    if is_prefix && is_name && value.len() <= 1600 {
+        Ok(Some(value.to_owned()))
+    } else {
+        Err("the name of an event bus: up to 256 letters, digits, . - or _, or its ARN, like \
+             arn:aws:events:eu-west-1:123456789012:event-bus/findings"
+            .into())
+    }
+}
+
+fn is_event_bus_prefix(prefix: &str) -> bool {
+    let is_word = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    match prefix.split(':').collect::<Vec<_>>()[..] {
+        ["arn", partition, "events", region, account, "event-bus"] => {
+            partition.starts_with("aws")
+                && is_word(partition)
+                && region.split('-').count() >= 3
+                && is_word(region)
+                && account.len() == 12
+                && account.chars().all(|c| c.is_ascii_digit())
+        }
+        _ => false,
     }
 }
 
@@ -144,6 +193,7 @@ mod tests {
             config.unwrap(),
             Config {
                 findings_topic_arn: TOPIC.into(),
+                result_event_bus: None,
                 definitions_bucket: "definitions".into(),
                 definitions_max_check: Duration::from_mins(5),
                 definitions_stale: Duration::from_hours(72),
@@ -165,6 +215,7 @@ mod tests {
     fn every_bad_value_is_named_in_one_message() {
         let error = read(&[
             ("FINDINGS_TOPIC_ARN", "arn:aws:sqs:eu-west-1:123456789012:q"),
+            ("RESULT_EVENT_BUS", "default bus"),
             ("DEFINITIONS_MAX_CHECK_SECONDS", "-1"),
             ("DEFINITIONS_STALE_HOURS", "0"),
             ("CLAMAV_DIR", "opt"),
@@ -179,13 +230,52 @@ mod tests {
         ])
         .unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("13 bad setting(s): "), "{text}");
+        assert!(text.starts_with("14 bad setting(s): "), "{text}");
         let any_value_is_good = "AWS_LAMBDA_FUNCTION_NAME";
         for setting in SETTINGS.iter().filter(|s| s.name != any_value_is_good) {
             assert!(text.contains(setting.name), "{} is not named in: {text}", setting.name);
         }
         assert!(text.contains("TAG_FILES is `ture`, expected true or false"), "{text}");
         assert!(text.contains("DEFINITIONS_BUCKET is not set"), "{text}");
+    }
+
+    #[test]
+    fn an_event_bus_has_a_name_or_an_arn() {
+        let bus = |value: &str| {
+            let settings = [("FINDINGS_TOPIC_ARN", TOPIC), ("DEFINITIONS_BUCKET", "definitions")];
+            let config = read(&[settings[0], settings[1], ("RESULT_EVENT_BUS", value)]);
+            config.map(|config| config.result_event_bus)
+        };
+        let longest = "b".repeat(256);
+        for good in [
+            "default",
+            "My.bus-1_x",
+            longest.as_str(),
+            "arn:aws:events:eu-west-1:123456789012:event-bus/default",
+            "arn:aws-us-gov:events:us-gov-west-1:123456789012:event-bus/findings",
+        ] {
+            assert_eq!(bus(good).unwrap().as_deref(), Some(good));
+        }
+        assert_eq!(bus("").unwrap(), None);
+        let too_long = "b".repeat(257);
+        for bad in [
+            "a bus",
+            "büs",
+            "aws.partner/example.com/1/2",
+            "event-bus/findings",
+            "/findings",
+            too_long.as_str(),
+            "arn:aws:events:eu-west-1:123456789012:event-bus/",
+            "arn:aws:events:eu-west-1:123456789012:event-bus/aws.partner/example.com",
+            "arn:aws:events:eu-west-1:123456789012:rule/findings",
+            "arn:aws:events:eu-west-1:12345678901:event-bus/findings",
+            "arn:aws:events::123456789012:event-bus/findings",
+            "arn:other:events:eu-west-1:123456789012:event-bus/findings",
+            "arn:aws:sns:eu-west-1:123456789012:Findings",
+        ] {
+            let error = bus(bad).unwrap_err().to_string();
+            assert!(error.contains("RESULT_EVENT_BUS is"), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use function_common::service_error::ServiceError;
 
 use crate::engine::EngineError;
+use crate::event_bus::EventBusError;
 use crate::object::ReadError;
 
 /// The step that failed.
@@ -30,6 +31,9 @@ pub enum ScanError {
     /// Telling the topic.
     #[error("cannot publish the finding")]
     Publish(#[source] ServiceError),
+    /// Telling the event bus.
+    #[error("cannot send the finding to the event bus")]
+    EventBus(#[source] EventBusError),
     /// It is overwritten faster than it can be scanned.
     #[error("the object was overwritten during each of {0} scans")]
     Overwritten(u32),
@@ -49,6 +53,7 @@ impl ScanError {
             Self::Tag(_) => "tag",
             Self::Delete(_) => "delete",
             Self::Publish(_) => "publish",
+            Self::EventBus(_) => "event-bus",
             Self::Overwritten(_) => "overwritten",
             Self::Panic(_) => "panic",
         }
@@ -61,6 +66,7 @@ impl ScanError {
             Self::Read(error) => error.retry(),
             Self::Engine(_) | Self::Deadline | Self::Overwritten(_) => true,
             Self::Tag(error) | Self::Delete(error) | Self::Publish(error) => error.retry(),
+            Self::EventBus(error) => error.retry(),
             Self::Panic(_) => false,
         }
     }

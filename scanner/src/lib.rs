@@ -1,7 +1,8 @@
 //! The Lambda function of s3-virusscan: any trigger → objects → one verdict each → tag, publish.
 //!
 //! Follow one object: [`event`] names it, [`handler`] takes it on, [`scan`] leads it to [`look`],
-//! which gives [`object`]'s bytes to the [`engine`]'s clamd, and then to [`tags`] and [`publish`];
+//! which gives [`object`]'s bytes to the [`engine`]'s clamd, and then to [`tags`], [`publish`] and
+//! [`event_bus`];
 //! [`record`] is what is left in the log. The engine's [`definitions`] come from our bucket.
 
 pub mod config;
@@ -9,6 +10,7 @@ pub mod definitions;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod event_bus;
 pub mod handler;
 pub mod look;
 pub mod object;

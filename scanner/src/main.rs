@@ -13,6 +13,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use scanner::config::Config;
 use scanner::definitions::Store;
 use scanner::engine::{Engine, Options};
+use scanner::event_bus::EventBus;
 use scanner::handler::{Handler, to_stdout};
 use scanner::scan::App;
 
@@ -43,6 +44,10 @@ async fn run() -> Result<(), lambda_runtime::Error> {
     let aws = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
     let s3 = aws_sdk_s3::Client::new(&aws);
     let sns = aws_sdk_sns::Client::new(&aws);
+    let event_bus = config
+        .result_event_bus
+        .as_ref()
+        .map(|bus| EventBus::new(&aws_sdk_eventbridge::Client::new(&aws), bus, config.partition()));
 
     let options = Options {
         clamav_dir: config.clamav_dir.clone(),
@@ -63,7 +68,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         Ok(Err(error)) => tracing::error!(%error, "loading definitions panicked"),
         Ok(Ok(Ok(()))) | Err(_) => {}
     }
-    let handler = Handler::new(App { config, s3, sns, engine, shielded }, to_stdout);
+    let handler = Handler::new(App { config, s3, sns, event_bus, engine, shielded }, to_stdout);
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| handler.handle(event))).await
 }
 

@@ -43,8 +43,11 @@ pub struct Record {
     /// What became of the tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<&'static str>,
-    /// Whether a finding was published.
+    /// Whether the finding was published to the topic.
     pub published: bool,
+    /// EventBridge's id of the event that carries the finding; none when none was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
     /// The failed step's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'static str>,
@@ -90,7 +93,7 @@ pub struct Record {
     pub engine_ms: u64,
     /// Tagging or deleting, in milliseconds.
     pub act_ms: u64,
-    /// Publishing, in milliseconds.
+    /// Publishing to the topic and the event bus, in milliseconds.
     pub publish_ms: u64,
     /// All of it, in milliseconds.
     pub total_ms: u64,
@@ -154,6 +157,7 @@ impl Record {
             action: None,
             tag: None,
             published: false,
+            event_id: None,
             error: None,
             error_message: None,
             retry: None,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use function_common::clamd::resident;
 use function_common::manifest::Manifest;
-use function_common::service_error::ServiceError;
+use function_common::service_error::{ServiceError, chain};
 use jiff::Timestamp;
 use notifier_common::{Action, Definitions, Finding, Message, Status, Verdict};
 
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Generation};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
+use crate::event_bus::EventBus;
 use crate::look::{Looked, look};
 use crate::object::{self, Identity};
 use crate::publish::publish;
@@ -32,6 +33,8 @@ pub struct App {
     pub s3: aws_sdk_s3::Client,
     /// Publishes findings.
     pub sns: aws_sdk_sns::Client,
+    /// Sends them as events, if there is an event bus.
+    pub event_bus: Option<EventBus>,
     /// Looks.
     pub engine: Arc<Engine>,
     /// Whether clamd cannot read this process.
@@ -54,6 +57,7 @@ pub async fn process(
     for _ in 0..MAX_OVERWRITES {
         let started = Instant::now();
         let looked = look(app, &object, deadline, record).await?;
+        let judged = SystemTime::now();
         let (identity, verdict, generation) = match looked {
             Looked::At { identity, verdict, generation } => (identity, verdict, generation),
             Looked::Nothing(reason) => {
@@ -75,7 +79,7 @@ pub async fn process(
         // Published first: once the object is gone, a redelivery has nothing left to tell of.
         if finding.verdict.status() == Status::Infected && app.config.delete_infected_files {
             finding.action = Action::Delete;
-            tell(app, &finding, record).await?;
+            tell(app, &finding, judged, record).await?;
             delete(app, &finding, &identity, record).await?;
             record.judge(&finding);
             return Ok(());
@@ -98,7 +102,7 @@ pub async fn process(
                 continue;
             }
         }
-        tell(app, &finding, record).await?;
+        tell(app, &finding, judged, record).await?;
         record.judge(&finding);
         return Ok(());
     }
@@ -198,17 +202,39 @@ async fn delete(
     }
 }
 
-async fn tell(app: &App, finding: &Finding, record: &mut Record) -> Result<(), ScanError> {
+/// Tells the topic and the event bus, each whatever becomes of the other.
+async fn tell(
+    app: &App,
+    finding: &Finding,
+    judged: SystemTime,
+    record: &mut Record,
+) -> Result<(), ScanError> {
     if finding.verdict == Verdict::Clean && !app.config.report_clean_files {
         return Ok(());
     }
     let started = Instant::now();
     let message = Message::render(finding, app.config.message_format);
-    let told = publish(&app.sns, &app.config.findings_topic_arn, message).await;
+    let publish = publish(&app.sns, &app.config.findings_topic_arn, message);
+    let send = async {
+        match &app.event_bus {
+            Some(event_bus) => event_bus.send(finding, judged).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (published, sent) = tokio::join!(publish, send);
     record.publish_ms += milliseconds(started.elapsed());
-    told.map_err(ScanError::Publish)?;
-    record.published = true;
-    Ok(())
+    record.published = published.is_ok();
+    let sent = sent.map(|event_id| record.event_id = event_id);
+    match (published, sent) {
+        (Err(error), sent) => {
+            if let Err(error) = sent {
+                tracing::error!(error = chain(&error), "the event bus cannot be told either");
+            }
+            Err(ScanError::Publish(error))
+        }
+        (Ok(()), Err(error)) => Err(ScanError::EventBus(error)),
+        (Ok(()), Ok(())) => Ok(()),
+    }
 }
 
 /// Whole milliseconds.

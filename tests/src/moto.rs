@@ -1,7 +1,7 @@
-//! S3, SNS and SQS as a server on loopback: [moto](https://docs.getmoto.org/).
+//! S3, SNS, SQS and EventBridge as a server on loopback: [moto](https://docs.getmoto.org/).
 //!
 //! moto does what a stub cannot: S3 sends its notifications to SQS, SNS and EventBridge, SNS
-//! fans out to SQS. It checks no signatures and ignores the conditions of bucket policies.
+//! and the rules of EventBridge fan out to SQS. It checks no signatures and ignores the conditions of bucket policies.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -102,6 +102,12 @@ impl Moto {
     #[must_use]
     pub fn sns(&self) -> aws_sdk_sns::Client {
         aws_sdk_sns::Client::new(&self.sdk_config())
+    }
+
+    /// An EventBridge client.
+    #[must_use]
+    pub fn event_bridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.sdk_config())
     }
 
     /// An SQS client.

@@ -153,6 +153,44 @@ async fn an_expired_certificate_does_not_count_however_good_the_signature_is() {
     assert!(matches!(delivery.trust().unwrap(), Incoming::Notification(_)));
 }
 
+/// Real messages with something changed; the Rails example reads the same file.
+#[tokio::test]
+async fn forgeries_of_real_messages_are_refused_each_for_its_reason() {
+    let forgeries: Vec<Value> =
+        serde_json::from_str(include_str!("../../../tests/vectors/sns/forgeries.json")).unwrap();
+    assert!(forgeries.len() > 90);
+    let mut served = Served::of_2026();
+    let lambda = vector("lambda-2022");
+    let url = lambda["SigningCertUrl"].as_str().unwrap().to_owned();
+    served.bodies.insert(url, LEAF_2021.to_vec());
+    let topics = [TOPIC, lambda["TopicArn"].as_str().unwrap()].map(str::to_owned);
+    let mut wrong = Vec::new();
+    for forgery in forgeries {
+        let base = forgery["base"].as_str().unwrap().trim_end_matches(".json");
+        let mut message =
+            vector(&base.replace("-confirmation", "").replace("notification-v1-lambda", "lambda"));
+        let now = shortly_after(&message);
+        let fields = message.as_object_mut().unwrap();
+        for (name, value) in forgery["set"].as_object().into_iter().flatten() {
+            fields.insert(name.clone(), value.clone());
+        }
+        for name in forgery["remove"].as_array().into_iter().flatten() {
+            assert!(fields.remove(name.as_str().unwrap()).is_some(), "{forgery}");
+        }
+        let outcome = match Delivery::http(message.to_string().as_bytes()) {
+            Ok(delivery) => {
+                let verifier = Verifier::new(Policy::new(topics.clone()), &served);
+                verifier.verify(delivery, now).await.map_or_else(|error| error.code(), |_| "ok")
+            }
+            Err(error) => error.code(),
+        };
+        if forgery["rust"] != outcome {
+            wrong.push(format!("{}: {outcome}, not {}", forgery["name"], forgery["rust"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[tokio::test]
 async fn roots_of_others_do_not_vouch_for_sns() {
     let served = Served::of_2026();

@@ -80,7 +80,7 @@ fn slice(bytes: &Bytes, start: u64, wanted: u64) -> Bytes {
     bytes.slice(start..(start + wanted).min(bytes.len()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,11 +1,19 @@
-//! A bucket's notifications and policy: the rules of S3, with no I/O. Nothing acts on them here:
-//! no event is sent, no request is denied.
+//! A bucket's notifications and policy: what S3 accepts. No event is sent; what the policy says to
+//! a call is the business of [`super::access`].
 
+use s3s::auth::Credentials;
 use s3s::dto::{
-    Event, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
-    NotificationConfigurationFilter, QueueConfiguration, TopicConfiguration,
+    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, Event, FilterRuleName,
+    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
+    GetBucketPolicyInput, GetBucketPolicyOutput, LambdaFunctionConfiguration,
+    NotificationConfiguration, NotificationConfigurationFilter,
+    PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
+    PutBucketPolicyInput, PutBucketPolicyOutput, QueueConfiguration, TopicConfiguration,
 };
-use s3s::{S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::script::{Operation, Plan};
+use super::service::{Service, call};
 
 /// The account that all buckets belong to, as requests name it that expect an owner.
 pub const ACCOUNT: &str = "123456789012";
@@ -16,7 +24,7 @@ const MAX_POLICY: usize = 20 * 1024;
 
 /// An error unless the bucket's owner is the one that the request expects.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html>
-pub(super) fn check_owner(expected: Option<&String>) -> S3Result<()> {
+fn check_owner(expected: Option<&String>) -> S3Result<()> {
     match expected {
         Some(owner) if owner != ACCOUNT => Err(s3_error!(AccessDenied, "Access Denied")),
         _ => Ok(()),
@@ -128,4 +136,104 @@ pub(super) fn checked_notifications(
         scopes.push(scope);
     }
     Ok(all)
+}
+
+impl Service {
+    /// The same as [`Service::begin`], for a call that may name the owner that it expects.
+    fn begin_on(
+        &self,
+        signed_by: &Option<Credentials>,
+        operation: Operation,
+        bucket: &str,
+        owner: Option<String>,
+    ) -> S3Result<Plan> {
+        let plan = self.begin(signed_by, call(operation, bucket, "", None))?;
+        check_owner(owner.as_ref())?;
+        Ok(plan)
+    }
+
+    pub(super) fn notifications_of(
+        &self,
+        request: S3Request<GetBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
+        let GetBucketNotificationConfigurationInput { bucket, expected_bucket_owner } =
+            request.input;
+        let operation = Operation::GetBucketNotificationConfiguration;
+        let plan =
+            self.begin_on(&request.credentials, operation, &bucket, expected_bucket_owner)?;
+        let all = self.0.state().store.bucket(&bucket)?.notifications.clone();
+        let output = GetBucketNotificationConfigurationOutput {
+            event_bridge_configuration: all.event_bridge_configuration,
+            lambda_function_configurations: all.lambda_function_configurations,
+            queue_configurations: all.queue_configurations,
+            topic_configurations: all.topic_configurations,
+        };
+        Ok(self.end(&plan, output))
+    }
+
+    pub(super) fn set_notifications_of(
+        &self,
+        request: S3Request<PutBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
+        let PutBucketNotificationConfigurationInput {
+            bucket,
+            expected_bucket_owner,
+            notification_configuration,
+            ..
+        } = request.input;
+        let operation = Operation::PutBucketNotificationConfiguration;
+        let plan =
+            self.begin_on(&request.credentials, operation, &bucket, expected_bucket_owner)?;
+        let all = checked_notifications(notification_configuration)?;
+        self.0.state().store.bucket(&bucket)?.notifications = all;
+        Ok(self.end(&plan, PutBucketNotificationConfigurationOutput::default()))
+    }
+
+    pub(super) fn policy_of(
+        &self,
+        request: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        let GetBucketPolicyInput { bucket, expected_bucket_owner, .. } = request.input;
+        let plan = self.begin_on(
+            &request.credentials,
+            Operation::GetBucketPolicy,
+            &bucket,
+            expected_bucket_owner,
+        )?;
+        let policy = self.0.state().store.bucket(&bucket)?.policy.clone();
+        let none = || s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist");
+        let policy = Some(policy.ok_or_else(none)?);
+        Ok(self.end(&plan, GetBucketPolicyOutput { policy }))
+    }
+
+    pub(super) fn set_policy_of(
+        &self,
+        request: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        let PutBucketPolicyInput { bucket, expected_bucket_owner, policy, .. } = request.input;
+        let plan = self.begin_on(
+            &request.credentials,
+            Operation::PutBucketPolicy,
+            &bucket,
+            expected_bucket_owner,
+        )?;
+        let policy = checked_policy(policy)?;
+        self.0.state().store.bucket(&bucket)?.policy = Some(policy);
+        Ok(self.end(&plan, PutBucketPolicyOutput::default()))
+    }
+
+    pub(super) fn delete_policy_of(
+        &self,
+        request: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        let DeleteBucketPolicyInput { bucket, expected_bucket_owner } = request.input;
+        let plan = self.begin_on(
+            &request.credentials,
+            Operation::DeleteBucketPolicy,
+            &bucket,
+            expected_bucket_owner,
+        )?;
+        self.0.state().store.bucket(&bucket)?.policy = None;
+        Ok(self.end(&plan, DeleteBucketPolicyOutput::default()))
+    }
 }

@@ -5,13 +5,18 @@
 //! and decodes the request; what is stored, and what goes wrong, is decided here. Suites hold it
 //! to what S3 does (`tests/contract`).
 //!
-//! Not here: multipart uploads, events, access rules (a policy is kept and obeyed by
-//! nobody), encryption, and the checksums that S3
-//! keeps beside the entity tag. A request that asks for a condition or a part that this double
-//! does not know is answered with `NotImplemented`, never served as if it had not asked.
+//! A bucket's policy holds for whoever asks for an object ([`FakeS3::client_of`]).
+//!
+//! Not here: events, access control lists, encryption, and the
+//! checksums that S3 keeps beside the entity tag. A request that asks for a condition or a part
+//! that this double does not know is answered with `NotImplemented`, never served as if it had not
+//! asked; so is one that would have to be judged by such a policy.
 
+mod access;
 mod body;
 mod configuration;
+mod copy;
+mod multipart;
 mod script;
 mod served;
 mod service;
@@ -23,17 +28,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition};
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
+use aws_sdk_s3::config::{BehaviorVersion, Region, RuntimeComponents};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use s3s::S3Result;
-use s3s::auth::SimpleAuth;
 use s3s::dto::NotificationConfiguration;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
+pub use access::Identity;
 pub use body::Body;
 pub use configuration::ACCOUNT;
 pub use s3s::S3ErrorCode;
@@ -67,6 +72,8 @@ pub struct FakeS3 {
 #[derive(Debug, Default)]
 struct State {
     store: Store,
+    /// By access key, but for the root user.
+    identities: BTreeMap<String, Identity>,
     script: Script,
 }
 
@@ -251,8 +258,9 @@ impl FakeS3 {
         calls.filter(|call| call.operation == operation && call.key == key).count()
     }
 
-    /// A client of this S3: the real one of the SDK, with its retries ([`ATTEMPTS`]) but hardly a
-    /// pause between them. It reads nothing from the environment.
+    /// A client of this S3 for the root user of its account ([`Identity::root`]): the real one of
+    /// the SDK, with its retries ([`ATTEMPTS`]) but hardly a pause between them. It reads nothing
+    /// from the environment.
     #[must_use]
     pub fn client(&self) -> aws_sdk_s3::Client {
         self.client_with(ACCESS_KEY, SECRET_KEY)
@@ -267,6 +275,10 @@ impl FakeS3 {
 
     /// The settings of every client, less where the S3 is.
     fn client_config(access_key: &str, secret_key: &str) -> aws_sdk_s3::config::Builder {
+        Self::unsigned_config().credentials_provider(access::credentials(access_key, secret_key))
+    }
+
+    fn unsigned_config() -> aws_sdk_s3::config::Builder {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         // The SDK's clients share one bucket of retry tokens per process. A test that fails calls
         // on purpose must not take the retries of its neighbours.
@@ -277,7 +289,6 @@ impl FakeS3 {
             .with_max_backoff(MAX_BACKOFF);
         aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .credentials_provider(Credentials::new(access_key, secret_key, None, None, "fake-s3"))
             .region(Region::from_static("us-east-1"))
             .force_path_style(true)
             .retry_config(retry)
@@ -287,7 +298,8 @@ impl FakeS3 {
     /// What answers requests, with signatures checked.
     fn service(&self) -> S3Service {
         let mut builder = S3ServiceBuilder::new(service::Service(self.clone()));
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.set_auth(access::Keys(self.clone()));
+        builder.set_access(access::Unsigned);
         builder.build()
     }
 

@@ -17,6 +17,14 @@ pub enum Operation {
     HeadObject,
     /// `PUT` of an object.
     PutObject,
+    /// `POST` that begins an upload in parts, with the tags of the object.
+    CreateMultipartUpload,
+    /// `PUT` of a part.
+    UploadPart,
+    /// `POST` that makes an object of its parts.
+    CompleteMultipartUpload,
+    /// `PUT` of a copy of an object.
+    CopyObject,
     /// `GET` of a bucket's listing; the key of the call is the prefix.
     ListObjectsV2,
     /// `DELETE` of an object or of a version.
@@ -54,6 +62,8 @@ pub struct Call {
     pub range: Option<String>,
     /// The `If-Match` header: an entity tag without quotes, or `*`.
     pub if_match: Option<String>,
+    /// The `x-amz-copy-source` header, as it was sent.
+    pub copy_source: Option<String>,
 }
 
 type Hook = Arc<dyn Fn(&FakeS3) + Send + Sync>;

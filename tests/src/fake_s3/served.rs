@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use s3s::service::S3Service;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{ACCESS_KEY, FakeS3, SECRET_KEY};
+use super::{ACCESS_KEY, FakeS3, Identity, SECRET_KEY};
 
 /// A server of one [`FakeS3`] on 127.0.0.1. It ends, and its connections with it, when this value
 /// is dropped.
@@ -19,6 +19,7 @@ use super::{ACCESS_KEY, FakeS3, SECRET_KEY};
 /// end of the connection, as it does where `end_body_after` ends the body too early.
 #[derive(Debug)]
 pub struct Served {
+    s3: FakeS3,
     address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -35,7 +36,7 @@ impl FakeS3 {
         listener.set_nonblocking(true).context("preparing a listener")?;
         let listener = tokio::net::TcpListener::from_std(listener).context("a listener")?;
         let task = tokio::spawn(accept(listener, self.service()));
-        Ok(Served { address, task })
+        Ok(Served { s3: self.clone(), address, task })
     }
 }
 
@@ -60,11 +61,17 @@ impl Served {
     /// A client as [`FakeS3::client`], over the socket.
     #[must_use]
     pub fn client(&self) -> aws_sdk_s3::Client {
-        self.client_with(SECRET_KEY)
+        self.client_with(ACCESS_KEY, SECRET_KEY)
     }
 
-    pub(super) fn client_with(&self, secret_key: &str) -> aws_sdk_s3::Client {
-        let config = FakeS3::client_config(ACCESS_KEY, secret_key);
+    /// A client as [`FakeS3::client_of`], over the socket.
+    #[must_use]
+    pub fn client_of(&self, identity: Identity) -> aws_sdk_s3::Client {
+        self.client_with(&self.s3.access_key(identity), SECRET_KEY)
+    }
+
+    pub(super) fn client_with(&self, access_key: &str, secret_key: &str) -> aws_sdk_s3::Client {
+        let config = FakeS3::client_config(access_key, secret_key);
         let http = Builder::new().build_http();
         aws_sdk_s3::Client::from_conf(
             config.endpoint_url(self.endpoint()).http_client(http).build(),

@@ -83,7 +83,7 @@ async fn a_connection_breaks_in_the_middle_of_megabytes() {
 async fn a_wrong_signature_is_refused() {
     let s3 = s3();
     let client = s3.serve().expect("a port is free");
-    let client_of_another = client.client_with("not the secret");
+    let client_of_another = client.client_with(ACCESS_KEY, "not the secret");
     let answer = client_of_another.get_object().bucket(BUCKET).key(KEY).send().await;
     let error = answer.expect_err("signed with another key");
     assert_eq!(error.code(), Some("SignatureDoesNotMatch"), "{error:?}");

@@ -1,23 +1,26 @@
 //! The S3 operations, as [`s3s`] hands them over after it has checked the signature.
 
-use futures_util::TryStreamExt as _;
 use percent_encoding::percent_decode_str;
+use s3s::auth::Credentials;
 use s3s::dto::{
-    DeleteBucketPolicyInput, DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput,
-    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, ETag, ETagCondition,
-    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketPolicyInput, GetBucketPolicyOutput, GetObjectInput, GetObjectOutput,
-    GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput, HeadObjectOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, PutBucketNotificationConfigurationInput,
-    PutBucketNotificationConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
-    PutObjectInput, PutObjectOutput, PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob,
-    Tag,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketPolicyInput,
+    DeleteBucketPolicyOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, ETag, ETagCondition, GetBucketNotificationConfigurationInput,
+    GetBucketNotificationConfigurationOutput, GetBucketPolicyInput, GetBucketPolicyOutput,
+    GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
+    PutBucketPolicyInput, PutBucketPolicyOutput, PutObjectInput, PutObjectOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, StreamingBlob, Tag, UploadPartInput,
+    UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::FakeS3;
+use super::access::Pairs;
 use super::body::{Body, BodyFault, Download};
-use super::configuration::{check_owner, checked_notifications, checked_policy};
+use super::multipart::collected;
 use super::script::{Call, Operation, Plan};
 use super::store::{Tags, Upload, Version, checked_tags};
 
@@ -26,16 +29,31 @@ use super::store::{Tags, Upload, Version, checked_tags};
 pub(super) struct Service(pub(super) FakeS3);
 
 impl Service {
-    /// Logs the call, runs what is to run before it, and fails it if that was asked for.
-    fn begin(&self, call: Call) -> S3Result<Plan> {
-        let mut plan = self.0.state().script.plan(call);
+    /// Logs the call, runs what is to run before it, and fails it if that was asked for or whoever
+    /// signed it may not do that.
+    pub(super) fn begin(&self, signed_by: &Option<Credentials>, call: Call) -> S3Result<Plan> {
+        self.begin_tagging(signed_by, call, Pairs::new())
+    }
+
+    /// The same for a call that brings tags.
+    pub(super) fn begin_tagging(
+        &self,
+        signed_by: &Option<Credentials>,
+        call: Call,
+        tags: Pairs,
+    ) -> S3Result<Plan> {
+        let mut plan = self.0.state().script.plan(call.clone());
         for hook in &plan.before {
             hook(&self.0);
         }
-        plan.error.take().map_or(Ok(plan), Err)
+        if let Some(error) = plan.error.take() {
+            return Err(error);
+        }
+        self.0.judge(signed_by.as_ref(), &call, tags)?;
+        Ok(plan)
     }
 
-    fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
+    pub(super) fn end<T>(&self, plan: &Plan, output: T) -> S3Response<T> {
         for hook in &plan.after {
             hook(&self.0);
         }
@@ -43,7 +61,12 @@ impl Service {
     }
 }
 
-fn call(operation: Operation, bucket: &str, key: &str, version_id: Option<&String>) -> Call {
+pub(super) fn call(
+    operation: Operation,
+    bucket: &str,
+    key: &str,
+    version_id: Option<&String>,
+) -> Call {
     Call {
         operation,
         bucket: bucket.to_owned(),
@@ -51,6 +74,7 @@ fn call(operation: Operation, bucket: &str, key: &str, version_id: Option<&Strin
         version_id: version_id.cloned(),
         range: None,
         if_match: None,
+        copy_source: None,
     }
 }
 
@@ -72,11 +96,14 @@ impl S3 for Service {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
-            range: input.range.map(|range| range.to_header_string()),
-            if_match: condition_text(input.if_match.as_ref()),
-            ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                range: input.range.map(|range| range.to_header_string()),
+                if_match: condition_text(input.if_match.as_ref()),
+                ..call(Operation::GetObject, &input.bucket, &input.key, input.version_id.as_ref())
+            },
+        )?;
         if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
@@ -122,10 +149,13 @@ impl S3 for Service {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
-            if_match: condition_text(input.if_match.as_ref()),
-            ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                if_match: condition_text(input.if_match.as_ref()),
+                ..call(Operation::HeadObject, &input.bucket, &input.key, input.version_id.as_ref())
+            },
+        )?;
         if input.if_modified_since.is_some()
             || input.if_unmodified_since.is_some()
             || input.part_number.is_some()
@@ -154,28 +184,25 @@ impl S3 for Service {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let input = request.input;
-        let plan = self.begin(Call {
+        let tags: Pairs = header_tags(input.tagging.as_deref().unwrap_or_default()).collect();
+        let upload = Call {
             if_match: condition_text(input.if_match.as_ref()),
             ..call(Operation::PutObject, &input.bucket, &input.key, None)
-        })?;
+        };
+        let plan = self.begin_tagging(&request.credentials, upload, tags.clone())?;
         if matches!(input.if_none_match, Some(ETagCondition::ETag(_))) {
             // S3 itself knows only the form "*" here.
             return Err(s3_error!(NotImplemented, "If-None-Match takes only * for PutObject"));
         }
         let upload = Upload {
-            tags: checked_tags(header_tags(input.tagging.as_deref().unwrap_or_default()))?,
+            tags: checked_tags(tags)?,
             content_type: input.content_type,
             metadata: input.metadata,
             if_match: input.if_match,
             if_none_match: input.if_none_match,
+            e_tag: None,
         };
-        let mut bytes = Vec::new();
-        if let Some(mut body) = input.body {
-            while let Some(chunk) = body.try_next().await.map_err(broken_upload)? {
-                bytes.extend_from_slice(&chunk);
-            }
-        }
-        let body = Body::from(bytes);
+        let body = Body::from(collected(input.body).await?);
         let version = self.0.state().store.put(&input.bucket, &input.key, body, upload)?;
         let output = PutObjectOutput {
             version_id: version.shown_id(),
@@ -185,13 +212,37 @@ impl S3 for Service {
         Ok(self.end(&plan, output))
     }
 
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.create_parts(request)
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        self.put_part(request).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.complete_parts(request)
+    }
+
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
         let prefix = input.prefix.unwrap_or_default();
-        let plan = self.begin(call(Operation::ListObjectsV2, &input.bucket, &prefix, None))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::ListObjectsV2, &input.bucket, &prefix, None),
+        )?;
         if input.delimiter.is_some() || input.start_after.is_some() || input.encoding_type.is_some()
         {
             return Err(s3_error!(NotImplemented, "FakeS3 lists by prefix only"));
@@ -226,10 +277,18 @@ impl S3 for Service {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         let if_match = input.if_match.as_ref();
-        let plan = self.begin(Call {
-            if_match: condition_text(if_match),
-            ..call(Operation::DeleteObject, &input.bucket, &input.key, input.version_id.as_ref())
-        })?;
+        let plan = self.begin(
+            &request.credentials,
+            Call {
+                if_match: condition_text(if_match),
+                ..call(
+                    Operation::DeleteObject,
+                    &input.bucket,
+                    &input.key,
+                    input.version_id.as_ref(),
+                )
+            },
+        )?;
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
             return Err(s3_error!(NotImplemented, "Directory buckets only"));
         }
@@ -248,8 +307,10 @@ impl S3 for Service {
         request: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
         let GetObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::GetObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::GetObjectTagging, &bucket, &key, version_id.as_ref()),
+        )?;
         let output = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             let tags = version.tags.iter();
             GetObjectTaggingOutput {
@@ -267,12 +328,12 @@ impl S3 for Service {
         request: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
         let PutObjectTaggingInput { bucket, key, version_id, tagging, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::PutObjectTagging, &bucket, &key, version_id.as_ref()))?;
         let tags = tagging.tag_set.into_iter();
-        let tags = checked_tags(
-            tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())),
-        )?;
+        let tags: Pairs =
+            tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect();
+        let tagged = call(Operation::PutObjectTagging, &bucket, &key, version_id.as_ref());
+        let plan = self.begin_tagging(&request.credentials, tagged, tags.clone())?;
+        let tags = checked_tags(tags)?;
         let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             version.tags = tags;
             version.shown_id()
@@ -285,8 +346,10 @@ impl S3 for Service {
         request: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
         let DeleteObjectTaggingInput { bucket, key, version_id, .. } = request.input;
-        let plan =
-            self.begin(call(Operation::DeleteObjectTagging, &bucket, &key, version_id.as_ref()))?;
+        let plan = self.begin(
+            &request.credentials,
+            call(Operation::DeleteObjectTagging, &bucket, &key, version_id.as_ref()),
+        )?;
         let version_id = self.0.with_version(&bucket, &key, version_id.as_deref(), |version| {
             version.tags = Tags::new();
             version.shown_id()
@@ -294,77 +357,46 @@ impl S3 for Service {
         Ok(self.end(&plan, DeleteObjectTaggingOutput { version_id }))
     }
 
+    async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.copy(request)
+    }
+
     async fn get_bucket_notification_configuration(
         &self,
         request: S3Request<GetBucketNotificationConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-        let GetBucketNotificationConfigurationInput { bucket, expected_bucket_owner } =
-            request.input;
-        let operation = Operation::GetBucketNotificationConfiguration;
-        let plan = self.begin(call(operation, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let all = self.0.state().store.bucket(&bucket)?.notifications.clone();
-        let output = GetBucketNotificationConfigurationOutput {
-            event_bridge_configuration: all.event_bridge_configuration,
-            lambda_function_configurations: all.lambda_function_configurations,
-            queue_configurations: all.queue_configurations,
-            topic_configurations: all.topic_configurations,
-        };
-        Ok(self.end(&plan, output))
+        self.notifications_of(request)
     }
 
     async fn put_bucket_notification_configuration(
         &self,
         request: S3Request<PutBucketNotificationConfigurationInput>,
     ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
-        let PutBucketNotificationConfigurationInput {
-            bucket,
-            expected_bucket_owner,
-            notification_configuration,
-            ..
-        } = request.input;
-        let operation = Operation::PutBucketNotificationConfiguration;
-        let plan = self.begin(call(operation, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let all = checked_notifications(notification_configuration)?;
-        self.0.state().store.bucket(&bucket)?.notifications = all;
-        Ok(self.end(&plan, PutBucketNotificationConfigurationOutput::default()))
+        self.set_notifications_of(request)
     }
 
     async fn get_bucket_policy(
         &self,
         request: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-        let GetBucketPolicyInput { bucket, expected_bucket_owner, .. } = request.input;
-        let plan = self.begin(call(Operation::GetBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let policy = self.0.state().store.bucket(&bucket)?.policy.clone();
-        let none = || s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist");
-        let policy = Some(policy.ok_or_else(none)?);
-        Ok(self.end(&plan, GetBucketPolicyOutput { policy }))
+        self.policy_of(request)
     }
 
     async fn put_bucket_policy(
         &self,
         request: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-        let PutBucketPolicyInput { bucket, expected_bucket_owner, policy, .. } = request.input;
-        let plan = self.begin(call(Operation::PutBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        let policy = checked_policy(policy)?;
-        self.0.state().store.bucket(&bucket)?.policy = Some(policy);
-        Ok(self.end(&plan, PutBucketPolicyOutput::default()))
+        self.set_policy_of(request)
     }
 
     async fn delete_bucket_policy(
         &self,
         request: S3Request<DeleteBucketPolicyInput>,
     ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-        let DeleteBucketPolicyInput { bucket, expected_bucket_owner } = request.input;
-        let plan = self.begin(call(Operation::DeleteBucketPolicy, &bucket, "", None))?;
-        check_owner(expected_bucket_owner.as_ref())?;
-        self.0.state().store.bucket(&bucket)?.policy = None;
-        Ok(self.end(&plan, DeleteBucketPolicyOutput::default()))
+        self.delete_policy_of(request)
     }
 }
 
@@ -374,7 +406,7 @@ fn tag_count(version: &Version) -> Option<i32> {
 }
 
 /// The pairs of an `x-amz-tagging` header, which is encoded as a form.
-fn header_tags(header: &str) -> impl Iterator<Item = (String, String)> {
+pub(super) fn header_tags(header: &str) -> impl Iterator<Item = (String, String)> {
     header.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key), decoded(value))
@@ -385,6 +417,6 @@ fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-fn broken_upload(error: s3s::StdError) -> S3Error {
+pub(super) fn broken_upload(error: s3s::StdError) -> S3Error {
     s3_error!(IncompleteBody, "The upload broke off: {error}")
 }

@@ -7,6 +7,7 @@ use s3s::dto::{ETag, ETagCondition, Metadata, NotificationConfiguration};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::Body;
+use super::multipart::Multipart;
 
 /// Whether a bucket keeps the versions of its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub(super) struct Upload {
     pub(super) metadata: Option<Metadata>,
     pub(super) if_match: Option<ETagCondition>,
     pub(super) if_none_match: Option<ETagCondition>,
+    /// Instead of the one that its bytes have, if it comes in parts.
+    pub(super) e_tag: Option<String>,
 }
 
 /// What a delete did.
@@ -98,7 +101,9 @@ pub(super) struct Deleted {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     buckets: BTreeMap<String, Bucket>,
-    uploads: u64,
+    /// By their ids.
+    pub(super) multiparts: BTreeMap<String, Multipart>,
+    numbers: u64,
 }
 
 impl Store {
@@ -122,7 +127,7 @@ impl Store {
         self.check_write(bucket, key, &upload)?;
         let version = Version {
             id: String::new(),
-            e_tag: body.e_tag(),
+            e_tag: upload.e_tag.unwrap_or_else(|| body.e_tag()),
             body: Some(body),
             tags: upload.tags,
             modified: SystemTime::now(),
@@ -226,8 +231,7 @@ impl Store {
     }
 
     fn add(&mut self, bucket: &str, key: &str, mut version: Version) -> S3Result<Version> {
-        self.uploads += 1;
-        let id = format!("version-{:04}", self.uploads);
+        let id = format!("version-{:04}", self.next_number());
         let bucket = self.bucket(bucket)?;
         let versions = bucket.objects.entry(key.to_owned()).or_default();
         version.id = match bucket.versioning {
@@ -239,6 +243,12 @@ impl Store {
         };
         versions.push(version.clone());
         Ok(version)
+    }
+
+    /// No id comes twice.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     pub(super) fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use anyhow::{Context as _, bail, ensure};
 use iam_rs::{
-    Arn, Context, Decision as Verdict, IAMPolicy, IAMRequest, PolicyEvaluator, Principal,
+    Arn, Context, Decision as Verdict, IAMPolicy, IAMRequest, PolicyEvaluator, Principal as Named,
     PrincipalId,
 };
 use serde_json::{Value, json};
@@ -19,28 +19,34 @@ use serde_json::{Value, json};
 const ELEMENTS: [&str; 6] = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
 
 /// The condition operators that the tests below try.
-const OPERATORS: [&str; 8] = [
+const OPERATORS: [&str; 10] = [
     "ArnLike",
     "ArnNotEquals",
     "ArnNotLike",
     "Bool",
     "ForAnyValue:StringEqualsIgnoreCase",
+    "Null",
     "StringEquals",
     "StringLike",
     "StringNotEquals",
+    "StringNotLike",
 ];
 
 /// The condition keys that requests carry here where AWS would set them. A key that is missing
 /// makes a negated operator true: another one than these would be guessed.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 12] = [
     "aws:PrincipalArn",
     "aws:ResourceAccount",
     "aws:SecureTransport",
+    "aws:SourceArn",
+    "events:detail-type",
+    "events:source",
     "kms:ViaService",
     "s3:ExistingObjectTag/",
     "s3:prefix",
     "s3:RequestObjectTag/",
     "s3:RequestObjectTagKeys",
+    "s3:x-amz-copy-source",
 ];
 
 /// One action of one statement.
@@ -58,11 +64,43 @@ impl fmt::Display for Grant {
     }
 }
 
+/// Who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// The ARN of a role, whoever has assumed it, of a user, or of an account's root user.
+    Arn(String),
+    /// A service in its own name: `cloudfront.amazonaws.com`.
+    Service(String),
+    /// Somebody who did not sign the request.
+    Anonymous,
+}
+
+impl Principal {
+    /// In the words of [`iam_rs`], which has none for an unsigned request. It becomes a kind of
+    /// principal that no policy here can name, so that only `*` is about it.
+    fn named(&self) -> Named {
+        match self {
+            Self::Arn(arn) => Named::Aws(PrincipalId::String(arn.clone())),
+            Self::Service(name) => Named::Service(PrincipalId::String(name.clone())),
+            Self::Anonymous => Named::CanonicalUser(PrincipalId::String("0".repeat(64))),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arn(name) | Self::Service(name) => f.write_str(name),
+            Self::Anonymous => f.write_str("an unsigned request"),
+        }
+    }
+}
+
 /// What is asked for: `principal` wants to do `action` on `resource`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The ARN of the role.
-    pub principal: String,
+    /// Who asks.
+    pub principal: Principal,
     /// Service and action: `s3:GetObject`.
     pub action: String,
     /// The ARN of what it is done to.
@@ -117,6 +155,18 @@ impl Policies {
         Ok(Self { rules })
     }
 
+    /// Reads the policy of a resource, whose statements say whom they are about.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policies::read`]; or a statement does not say it.
+    pub fn of_resource(document: &Value) -> anyhow::Result<Self> {
+        for statement in list(&document["Statement"]) {
+            ensure!(!statement["Principal"].is_null(), "it has no Principal: {statement}");
+        }
+        Self::read(std::slice::from_ref(document))
+    }
+
     /// Everything that is allowed under some condition.
     #[must_use]
     pub fn grants(&self) -> BTreeSet<Grant> {
@@ -139,8 +189,7 @@ impl Policies {
     pub fn decide(&self, request: &Request) -> anyhow::Result<Decision> {
         let asked = || format!("asking for {} on {}", request.action, request.resource);
         let resource = Arn::parse(&request.resource).with_context(asked)?;
-        let principal = Principal::Aws(PrincipalId::String(request.principal.clone()));
-        let context = request.context.clone();
+        let (principal, context) = (request.principal.named(), request.context.clone());
         let asks =
             IAMRequest::new_with_context(principal, request.action.clone(), resource, context);
         let (mut allowed, mut denied) = (BTreeSet::new(), BTreeSet::new());
@@ -176,6 +225,7 @@ fn rules(statement: &Value) -> anyhow::Result<Vec<Rule>> {
             ensure!(operator != "ArnNotEquals" || !wild, "{operator} with a wildcard");
         }
     }
+    check_principal(&statement["Principal"])?;
     let allows = match statement["Effect"].as_str() {
         Some("Allow") => true,
         Some("Deny") => false,
@@ -194,6 +244,28 @@ fn rules(statement: &Value) -> anyhow::Result<Vec<Rule>> {
     }
     ensure!(!rules.is_empty(), "it has no action");
     Ok(rules)
+}
+
+/// An error unless it is everybody, one role or user, or one service. What stands for several, as
+/// an account does for all who are in it, is not evaluated here.
+fn check_principal(principal: &Value) -> anyhow::Result<()> {
+    let fine = match principal {
+        Value::Null => true, // that of the identity which has the policy
+        Value::String(all) => all == "*",
+        Value::Object(kinds) => {
+            kinds.len() == 1
+                && kinds.iter().all(|(kind, name)| {
+                    let name = name.as_str().unwrap_or_default();
+                    let one = name.starts_with("arn:")
+                        && (name.contains(":role/") || name.contains(":user/"));
+                    !name.contains(['*', '?'])
+                        && (kind == "AWS" && one || kind == "Service" && !name.is_empty())
+                })
+        }
+        _ => false,
+    };
+    ensure!(fine, "the principal {principal} is not evaluated here");
+    Ok(())
 }
 
 /// One value, or each of a list.

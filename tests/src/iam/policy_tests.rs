@@ -10,7 +10,7 @@ fn policies(statements: Value) -> anyhow::Result<Policies> {
 
 fn request(action: &str, resource: &str) -> Request {
     Request {
-        principal: ROLE.to_owned(),
+        principal: Principal::Arn(ROLE.to_owned()),
         action: action.to_owned(),
         resource: resource.to_owned(),
         context: Context::new(),
@@ -87,6 +87,7 @@ fn each_operator_does_what_iam_says() {
     for (operator, key, value, cases) in [
         ("StringEquals", via, "s3.eu", [("s3.eu", true), ("S3.eu", false), ("s3", false)]),
         ("StringNotEquals", tag, "clean", [("clean", false), ("Clean", true), ("no", true)]),
+        ("StringNotLike", "s3:prefix", "a/*", [("a/b/c", false), ("a/", false), ("b/", true)]),
         ("StringLike", "s3:prefix", "a/*", [("a/b/c", true), ("a/", true), ("b/", false)]),
         (
             "ArnLike",
@@ -108,6 +109,11 @@ fn each_operator_does_what_iam_says() {
         }
         // A key that is not there matches nothing, so that what is negated is true.
         assert_eq!(holds(&condition, key, None), operator.contains("Not"), "{operator}");
+    }
+    let null = |absent: &str| json!({"Null": {"s3:x-amz-copy-source": absent}});
+    for (given, expected) in [(text("b/k"), true), (None, false)] {
+        let holds = |null| holds(&null, "s3:x-amz-copy-source", given.clone());
+        assert_eq!((holds(null("false")), holds(null("true"))), (expected, !expected));
     }
     let condition = json!({"Bool": {"aws:SecureTransport": "false"}});
     let secure =
@@ -157,6 +163,53 @@ fn every_condition_of_a_statement_must_hold() {
 }
 
 #[test]
+fn every_key_of_an_operator_must_hold() {
+    let both = json!({"StringEquals": {"s3:ExistingObjectTag/k": "clean", "aws:SourceArn": "a"}});
+    let decide = |tag: &str, source: &str| {
+        let mut request = request("s3:GetObject", "arn:aws:s3:::b/k");
+        let context = request.context.with_string("s3:ExistingObjectTag/k", tag);
+        request.context = context.with_string("aws:SourceArn", source);
+        matches!(with(&both).decide(&request).expect("decided"), Decision::Allowed(_))
+    };
+    assert!(decide("clean", "a"));
+    assert!(!decide("no", "a") && !decide("clean", "b"));
+}
+
+/// IAM user guide, "IAM JSON policy elements: Condition": names of keys are not case-sensitive.
+#[test]
+fn the_names_of_keys_are_the_same_in_upper_and_lower_case() {
+    let condition = json!({"StringEquals": {"s3:ExistingObjectTag/s3-virusscan": "clean"}});
+    assert!(holds(&condition, "s3:ExistingObjectTag/S3-VirusScan", text("clean")));
+    assert!(!holds(&condition, "s3:ExistingObjectTag/S3-VirusScan", text("Clean")));
+}
+
+/// IAM user guide, "AWS JSON policy elements: Principal".
+#[test]
+fn a_statement_is_about_its_principal() {
+    let other = Principal::Arn("arn:aws:iam::123456789012:role/other".to_owned());
+    let service = |name: &str| Principal::Service(name.to_owned());
+    let cloudfront = || service("cloudfront.amazonaws.com");
+    let all = [Principal::Arn(ROLE.to_owned()), other, cloudfront(), service("s3.amazonaws.com")];
+    let all: [Principal; 5] =
+        [&all[..], &[Principal::Anonymous]].concat().try_into().expect("five");
+    for (principal, expected) in [
+        (json!("*"), [true; 5]),
+        (json!({"AWS": ROLE}), [true, false, false, false, false]),
+        (json!({"Service": "cloudfront.amazonaws.com"}), [false, false, true, false, false]),
+    ] {
+        let statement = json!({"Sid": "S", "Effect": "Deny", "Principal": principal,
+            "Action": "s3:GetObject", "Resource": "*"});
+        let document = json!({"Version": "2012-10-17", "Statement": statement});
+        let policies = Policies::of_resource(&document).expect("a policy");
+        let about = all.clone().map(|principal| {
+            let request = Request { principal, ..request("s3:GetObject", "arn:aws:s3:::b/k") };
+            matches!(policies.decide(&request).expect("decided"), Decision::Denied(_))
+        });
+        assert_eq!(about, expected, "{principal}");
+    }
+}
+
+#[test]
 fn what_is_not_evaluated_here_is_refused() {
     let plain = json!({"Sid": "S", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
     policies(json!([plain])).expect("a policy");
@@ -167,6 +220,12 @@ fn what_is_not_evaluated_here_is_refused() {
         ("Condition", json!({"ArnNotEquals": {"aws:PrincipalArn": "arn:*"}}), "a wildcard"),
         ("Effect", json!("Permit"), "its effect is"),
         ("Sid", Value::Null, "it has no Sid"),
+        ("Principal", json!({"AWS": "*"}), "the principal"),
+        ("Principal", json!({"AWS": "123456789012"}), "the principal"),
+        ("Principal", json!({"AWS": "arn:aws:iam::123456789012:root"}), "the principal"),
+        ("Principal", json!({"AWS": [ROLE]}), "the principal"),
+        ("Principal", json!({"AWS": ROLE, "Service": "s3.amazonaws.com"}), "the principal"),
+        ("Principal", json!({"CanonicalUser": "0".repeat(64)}), "the principal"),
         ("Action", json!([]), "it has no action"),
         ("Action", json!(["s3:GetObject", "s3:GetObject"]), "there are two of"),
     ] {

@@ -100,6 +100,17 @@ impl Recorder {
         aws_sdk_sns::Client::from_conf(config.to_builder().http_client(http).build())
     }
 
+    /// The same EventBridge client, with its requests judged.
+    #[must_use]
+    pub fn event_bridge(
+        &self,
+        client: &aws_sdk_eventbridge::Client,
+    ) -> aws_sdk_eventbridge::Client {
+        let config = client.config();
+        let http = self.before(config.http_client());
+        aws_sdk_eventbridge::Client::from_conf(config.to_builder().http_client(http).build())
+    }
+
     /// A relay to the server with this base URL, for programs that are given an endpoint.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What an HTTP request to AWS asks for: action, resource and condition keys.
 //!
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon
-//! S3" (and SNS, SQS), and "Required permissions for Amazon S3 API operations" in the S3 user
+//! S3" (and SNS, SQS, EventBridge), and "Required permissions for Amazon S3 API operations" in the S3 user
 //! guide. Only what the functions do is known here; everything else is an error, so that a new
 //! call is looked up and not guessed.
 
@@ -15,7 +15,7 @@ use s3s::dto::Tagging;
 use s3s::xml;
 use serde_json::Value;
 
-use super::policy::Request;
+use super::policy::{Principal, Request};
 
 /// Headers of S3 requests that ask for a permission of their own, which nothing here needs.
 const FOREIGN_HEADERS: [&str; 5] = [
@@ -73,20 +73,16 @@ impl Wire<'_> {
         let asked = self.scope().and_then(|(service, region)| match service {
             "s3" => self.s3(),
             "sns" => self.sns(),
+            "events" => self.event_bridge(region, &caller.account),
             "sqs" => self.sqs(region, &caller.account),
             other => bail!("it is for {other}"),
         });
         let asked = asked.with_context(|| {
             format!("{} {}: what it asks for is not known here", self.method, self.uri)
         })?;
-        let request = |(action, resource, context): Asked| {
-            let context = context.with_string("aws:PrincipalArn", &caller.role_arn);
-            let context = context.with_string("aws:ResourceAccount", &caller.account);
-            // Here all is plain HTTP; on AWS the SDK speaks TLS.
-            let context = context.with_boolean("aws:SecureTransport", true);
-            Request { principal: caller.role_arn.clone(), action, resource, context }
-        };
-        Ok(asked.into_iter().map(request).collect())
+        let principal = Principal::Arn(caller.role_arn.clone());
+        let asked = asked.into_iter();
+        Ok(asked.map(|asked| request_of(&principal, &caller.account, asked)).collect())
     }
 
     fn s3(&self) -> anyhow::Result<Vec<Asked>> {
@@ -158,6 +154,34 @@ impl Wire<'_> {
         }
     }
 
+    /// The JSON protocol. Each entry of PutEvents is judged alone.
+    fn event_bridge(&self, region: &str, account: &str) -> anyhow::Result<Vec<Asked>> {
+        let body: Value = serde_json::from_slice(self.body).context("its body is no JSON")?;
+        let bus = |bus: &Value| {
+            let bus = bus.as_str().context("it names no event bus")?;
+            let arn = || format!("arn:aws:events:{region}:{account}:event-bus/{bus}");
+            Ok::<_, anyhow::Error>(if bus.starts_with("arn:") { bus.to_owned() } else { arn() })
+        };
+        match self.headers.get("x-amz-target").map(String::as_str) {
+            Some("AWSEvents.DescribeEventBus") => {
+                let action = "events:DescribeEventBus".to_owned();
+                Ok(vec![(action, bus(&body["Name"])?, Context::new())])
+            }
+            Some("AWSEvents.PutEvents") => {
+                let entries = body["Entries"].as_array().context("it has no entries")?;
+                let asked = |entry: &Value| {
+                    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                    let context = Context::new()
+                        .with_string("events:source", text("Source"))
+                        .with_string("events:detail-type", text("DetailType"));
+                    Ok(("events:PutEvents".to_owned(), bus(&entry["EventBusName"])?, context))
+                };
+                entries.iter().map(asked).collect()
+            }
+            other => bail!("it is {other:?}"),
+        }
+    }
+
     /// The JSON protocol.
     fn sqs(&self, region: &str, account: &str) -> anyhow::Result<Vec<Asked>> {
         let body: Value = serde_json::from_slice(self.body).context("its body is no JSON")?;
@@ -188,7 +212,27 @@ impl Wire<'_> {
 /// Action, resource, condition keys.
 type Asked = (String, String, Context);
 
-fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
+/// A request of `principal` for a resource of `account`, with the condition keys that requests
+/// for any action have. `aws:PrincipalArn` is there if the request is signed (IAM user guide, "AWS
+/// global condition context keys"). What it would be for a service in its own name is not said
+/// there; here it is missing, and negated conditions are true either way.
+pub(crate) fn request_of(
+    principal: &Principal,
+    account: &str,
+    (action, resource, mut context): Asked,
+) -> Request {
+    if let Principal::Arn(arn) = principal {
+        context = context.with_string("aws:PrincipalArn", arn);
+    }
+    context = context.with_string("aws:ResourceAccount", account);
+    // Here all is plain HTTP; on AWS the SDK speaks TLS.
+    context = context.with_boolean("aws:SecureTransport", true);
+    Request { principal: principal.clone(), action, resource, context }
+}
+
+/// Adds the condition keys about the tags that a request brings.
+#[must_use]
+pub fn with_tags(mut context: Context, tags: Vec<(String, String)>) -> Context {
     let keys = tags.iter().map(|(key, _)| key.clone()).collect();
     context.insert("s3:RequestObjectTagKeys".to_owned(), ContextValue::StringList(keys));
     for (key, value) in tags {

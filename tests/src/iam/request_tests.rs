@@ -1,4 +1,5 @@
 use iam_rs::ContextValue;
+use serde_json::json;
 
 use super::*;
 
@@ -56,7 +57,7 @@ fn s3_requests_are_the_actions_of_the_service_authorization_reference() {
     ] {
         let requests = asked("s3", (method, uri), &[], "").expect(uri);
         assert_eq!(lines(&requests), expected, "{method} {uri}");
-        assert_eq!(requests[0].principal, ROLE);
+        assert_eq!(requests[0].principal, Principal::Arn(ROLE.to_owned()));
         let account = requests[0].context.get("aws:ResourceAccount");
         assert_eq!(account, Some(&ContextValue::String("123456789012".to_owned())));
     }
@@ -97,6 +98,26 @@ fn sns_and_sqs_say_it_in_their_bodies() {
 }
 
 #[test]
+fn each_event_is_asked_for_with_its_source_and_detail_type() {
+    let arn = "arn:aws:events:eu-west-1:210987654321:event-bus/theirs";
+    let entry = |bus: &str, source: &str| json!({"EventBusName": bus, "Source": source, "DetailType": "Object Scanned"});
+    let body = json!({"Entries": [entry("findings", "s3-virusscan"), entry(arn, "other")]});
+    let target = [("x-amz-target", "AWSEvents.PutEvents")];
+    let put = asked("events", ("POST", "/"), &target, &body.to_string()).expect("known");
+    let ours = "events:PutEvents arn:aws:events:us-east-1:123456789012:event-bus/findings";
+    assert_eq!(lines(&put), format!("{ours}\nevents:PutEvents {arn}"));
+    let text =
+        |n: usize, key: &str| put[n].context.get(key).and_then(ContextValue::as_string).cloned();
+    assert_eq!(text(0, "events:source").as_deref(), Some("s3-virusscan"));
+    assert_eq!(text(1, "events:source").as_deref(), Some("other"));
+    assert_eq!(text(0, "events:detail-type").as_deref(), Some("Object Scanned"));
+    let target = [("x-amz-target", "AWSEvents.DescribeEventBus")];
+    let body = json!({"Name": "findings"}).to_string();
+    let seen = asked("events", ("POST", "/"), &target, &body).expect("known");
+    assert_eq!(lines(&seen), ours.replace("PutEvents", "DescribeEventBus"));
+}
+
+#[test]
 fn what_is_not_known_is_an_error() {
     let unknown = |service: &str, method: &str, uri: &str, headers: &[(&str, &str)], body: &str| {
         let error = asked(service, (method, uri), headers, body).expect_err(uri);
@@ -113,6 +134,8 @@ fn what_is_not_known_is_an_error() {
     unknown("s3", "PUT", "/b/k?tagging", &[], "<Tagging");
     unknown("sns", "POST", "/", &[], "Action=CreateTopic&Name=t");
     unknown("sqs", "POST", "/", &[], "{}");
+    unknown("events", "POST", "/", &[("x-amz-target", "AWSEvents.PutRule")], "{}");
+    unknown("events", "POST", "/", &[("x-amz-target", "AWSEvents.DescribeEventBus")], "{}");
     unknown("sts", "POST", "/", &[], "");
     unknown("s3", "GET", "/b/k", &[("authorization", "Bearer x")], "");
 }

@@ -2,6 +2,7 @@
 //! judge, so that the double and the real part are judged by the same ones.
 
 mod clamd;
+mod event_bus;
 mod s3;
 mod sns;
 
@@ -74,6 +75,24 @@ async fn moto_is_an_sns() {
     let moto = Moto::start().await.expect("moto starts");
     let served = sns::Served::on(&moto).await.expect("moto makes a topic with a subscriber");
     judge(sns::cases(&served), sns::MOTO_DEVIATES).await;
+}
+
+#[tokio::test]
+async fn fake_event_bridge_is_an_event_bridge() {
+    judge(event_bus::cases(&event_bus::InMemory::new()), &[]).await;
+}
+
+#[tokio::test]
+async fn moto_is_an_event_bridge() {
+    let moto = Moto::start().await.expect("moto starts");
+    let served = event_bus::Served::on(&moto).await.expect("moto makes a rule");
+    judge(event_bus::cases(&served), event_bus::MOTO_DEVIATES).await;
+}
+
+#[tokio::test]
+async fn documented_patterns_get_what_the_documentation_says() {
+    let moto = Moto::start().await.expect("moto starts");
+    event_bus::documented_patterns_match(&moto).await.expect("each gets its events");
 }
 
 /// Runs every case and reports all that fail. `deviations` name the cases that must fail here,

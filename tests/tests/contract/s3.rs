@@ -3,8 +3,11 @@
 
 mod conditions;
 mod configuration;
+mod copies;
 mod listings;
+mod multipart;
 mod objects;
+mod policies;
 mod tagging;
 
 use anyhow::{Context as _, bail};
@@ -32,6 +35,10 @@ pub(crate) const MOTO_DEVIATES: &[(&str, &str)] = &[
     ("notifications_for_the_same_uploads_are_refused", "knows no overlap"),
     ("notifications_with_the_same_id_are_refused", "takes two notifications with one id"),
     ("a_policy_that_is_no_json_is_refused", "takes any text as a policy"),
+    ("the_object_has_a_version_where_there_are_some", "names one where there are no versions"),
+    ("an_upload_that_never_began_is_refused", "answers 500 to a part of it"),
+    ("parts_have_an_order", "takes them in any order"),
+    ("a_denial_on_a_tag_is_for_the_objects_without_it", "obeys a denial, whatever its condition"),
 ];
 
 /// Every case. They need both buckets and use a key of their own each.
@@ -40,7 +47,10 @@ pub(crate) fn cases(client: &Client) -> Vec<Case<'_>> {
     all.extend(conditions::cases(client));
     all.extend(listings::cases(client));
     all.extend(tagging::cases(client));
+    all.extend(multipart::cases(client));
+    all.extend(copies::cases(client));
     all.extend(configuration::cases(client));
+    all.extend(policies::cases(client));
     all
 }
 

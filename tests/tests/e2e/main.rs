@@ -4,6 +4,7 @@
 
 mod confinement;
 mod deployed;
+mod events;
 mod generations;
 mod layer;
 mod lifecycle;

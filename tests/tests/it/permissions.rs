@@ -3,7 +3,7 @@
 //! Every world of this suite, and of the end-to-end suite, fails when a request is refused. Here
 //! is the other way round: what is allowed is used, or it is said who else uses it.
 
-use scanner_tests::iam::{Context, Decision, Grant, Policies, Request};
+use scanner_tests::iam::{Context, Decision, Grant, Policies, Principal, Request};
 use scanner_tests::samples;
 use scanner_tests::template::{SCANNER, Template};
 
@@ -23,6 +23,7 @@ const NOT_OURS: [(&str, &str, &str); 7] = [
 /// Buckets are named, so that what is granted for one resource is not used for another.
 const NAMED: (&str, &str) = ("BucketNames", "uploads,versioned-uploads");
 const DELETES: (&str, &str) = ("DeleteInfectedFiles", "true");
+const SENDS: (&str, &str) = ("ResultEventBus", "default");
 
 /// The scanner does all that it can do with these parameters.
 async fn busy_scanner(parameters: &[(&str, &str)]) -> World {
@@ -49,7 +50,9 @@ fn grant((sid, action, _): (&str, &str, &str)) -> Grant {
 
 #[tokio::test]
 async fn all_that_the_scanner_may_do_it_does() {
-    for parameters in [&[NAMED][..], &[NAMED, DELETES], &[NAMED, ("TagFiles", "false")]] {
+    for parameters in
+        [&[NAMED][..], &[NAMED, DELETES], &[NAMED, ("TagFiles", "false")], &[NAMED, SENDS]]
+    {
         let world = busy_scanner(parameters).await;
         // Before definitions are published there is no manifest, and a 404 says so.
         world
@@ -67,7 +70,7 @@ async fn all_that_the_scanner_may_do_it_does() {
 
 #[tokio::test]
 async fn each_permission_that_is_taken_away_is_missed() {
-    let world = busy_scanner(&[NAMED, DELETES]).await;
+    let world = busy_scanner(&[NAMED, DELETES, SENDS]).await;
     let (all, requests) = (world.recorder.policies(), world.recorder.requests());
     let refused = |policies: &Policies| {
         let decide = |request: &&Request| policies.decide(request).unwrap();
@@ -101,7 +104,7 @@ async fn keys_may_be_used_through_the_services_and_in_no_other_way() {
     let principal = template.function(SCANNER).unwrap().role_arn;
     let allowed = |action: &str, key: &str, via: Option<&str>| {
         let mut request = Request {
-            principal: principal.clone(),
+            principal: Principal::Arn(principal.clone()),
             action: action.to_owned(),
             resource: key.to_owned(),
             context: Context::new(),
@@ -124,5 +127,33 @@ async fn keys_may_be_used_through_the_services_and_in_no_other_way() {
         ("kms:Encrypt", key, s3, false),
     ] {
         assert_eq!(allowed(action, resource, via), expected, "{action} {resource} {via:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_may_be_put_on_one_event_bus_and_under_one_name() {
+    let theirs = "arn:aws:events:eu-west-1:210987654321:event-bus/theirs";
+    let ours = "arn:aws:events:us-east-1:123456789012:event-bus/findings";
+    for (parameter, bus, another) in [("findings", ours, theirs), (theirs, theirs, ours)] {
+        let template = Template::with(&[("ResultEventBus", parameter)]).unwrap();
+        let policies = Policies::read(&template.role_policies(SCANNER).unwrap()).unwrap();
+        let principal = template.function(SCANNER).unwrap().role_arn;
+        let allowed = |action: &str, bus: &str, source: &str, detail_type: &str| {
+            let context = Context::new().with_string("events:source", source);
+            let request = Request {
+                principal: principal.clone(),
+                action: action.to_owned(),
+                resource: bus.to_owned(),
+                context: context.with_string("events:detail-type", detail_type),
+            };
+            matches!(policies.decide(&request).unwrap(), Decision::Allowed(_))
+        };
+        let (put, source, detail_type) = ("events:PutEvents", "s3-virusscan", "Object Scanned");
+        assert!(allowed(put, bus, source, detail_type));
+        assert!(!allowed(put, another, source, detail_type));
+        assert!(!allowed(put, bus, "another", detail_type));
+        assert!(!allowed(put, bus, source, "Another"));
+        assert!(!allowed("events:PutRule", bus, source, detail_type));
+        assert!(!allowed("events:DescribeEventBus", another, source, detail_type));
     }
 }

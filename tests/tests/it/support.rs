@@ -9,10 +9,12 @@ use lambda_runtime::{Context, LambdaEvent};
 use scanner::config::Config;
 use scanner::definitions::Store;
 use scanner::engine::{Engine, Options};
+use scanner::event_bus::EventBus;
 use scanner::handler::{Handler, InvocationError};
 use scanner::scan::App;
 use scanner_tests::artefacts::{self, Arch};
-use scanner_tests::fake_s3::{FakeS3, Stored, Versioning};
+use scanner_tests::fake_event_bridge::FakeEventBridge;
+use scanner_tests::fake_s3::{FakeS3, Identity, Stored, Versioning};
 use scanner_tests::fake_sns::{FakeSns, Published};
 use scanner_tests::generations::{self, Generation};
 use scanner_tests::iam::Recorder;
@@ -32,6 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) s3: FakeS3,
     pub(crate) sns: FakeSns,
+    pub(crate) event_bridge: FakeEventBridge,
     /// The bucket of definitions.
     pub(crate) definitions: FakeS3,
     /// Looks.
@@ -117,10 +120,15 @@ async fn world_in(
     let store = Store::new(recorder.s3(&definitions.client()), config.definitions_bucket.clone());
     let engine = Arc::new(Engine::new(store, options).unwrap());
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
-    let sns = FakeSns::new();
+    let (sns, event_bridge) = (FakeSns::new(), FakeEventBridge::new());
+    let events = recorder.event_bridge(&event_bridge.client());
+    let event_bus = config.result_event_bus.as_ref();
+    let role = template.role_policies(SCANNER).unwrap();
+    let role = Identity::role(&function.role_arn, &role).unwrap();
     let app = App {
+        event_bus: event_bus.map(|bus| EventBus::new(&events, bus, config.partition())),
         config,
-        s3: recorder.s3(&s3.client()),
+        s3: recorder.s3(&s3.client_of(role)),
         sns: recorder.sns(&sns.client()),
         engine: Arc::clone(&engine),
         shielded: true,
@@ -130,7 +138,7 @@ async fn world_in(
     let handler = Handler::new(app, move |line| {
         sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
     });
-    World { s3, sns, definitions, engine, handler, recorder, records, dir }
+    World { s3, sns, event_bridge, definitions, engine, handler, recorder, records, dir }
 }
 
 impl World {
