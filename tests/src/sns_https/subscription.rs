@@ -16,7 +16,6 @@ use super::documents::{self, Published, Topic};
 use super::internet::{self, Internet};
 use super::queue;
 use super::sign::{self, SignatureVersion};
-use super::sign::{self, SignatureVersion};
 use crate::moto::Moto;
 
 /// How long SNS waits for an answer (developer guide, "HTTP/HTTPS endpoint prerequisites").
