@@ -1,6 +1,8 @@
 //! What SNS is answered, for everything that can come: the routes in this process, SNS and its
 //! certificates beside it.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test itself does")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
