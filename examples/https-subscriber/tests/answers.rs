@@ -13,7 +13,7 @@ use notifier_common::subscribe::Policy;
 use rusqlite::Connection;
 use rustls_pki_types::CertificateDer;
 use scanner_tests::sns_https::{
-    Fault, Leaf, Published, SignatureVersion, Sns, Subscription, SubscriptionOptions,
+    Asked, Fault, Leaf, Published, SignatureVersion, Sns, Subscription, SubscriptionOptions,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,9 +124,12 @@ async fn answers_503_while_certificates_cannot_be_had_and_fetches_them_once() {
     for fault in [Fault::Unreachable, Fault::NoIssuer, Fault::Redirect, Fault::Large] {
         service.sns.internet().fault(fault);
         assert_eq!(service.post(&finding("bucket/k ", "clean")).await, 503, "{fault:?}");
+        let asked = service.sns.internet().asked();
+        // A redirect is not followed.
+        let elsewhere = |asked: &Asked| matches!(asked, Asked::Other(target) if !target.contains("amazonaws.com"));
+        assert!(!asked.iter().any(elsewhere), "{asked:?}");
     }
     service.sns.internet().fault(None);
-    let _ = service.sns.internet().asked();
     for _ in 0..3 {
         assert_eq!(service.post(&finding("bucket/k ", "clean")).await, 200);
     }

@@ -288,8 +288,15 @@ async fn the_proxy_leads_to_certificates_and_nowhere_else() {
     sns.internet().fault(Fault::Unreachable);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 502);
     behind_the_proxy(&sns).get(&url).send().await.unwrap_err();
+    sns.internet().fault(Fault::Confirmation);
+    let visit = format!("https://sns.{REGION}.amazonaws.com/?Action=ConfirmSubscription");
+    let visit = format!("{visit}&TopicArn={TOPIC}&Token=secret");
+    http.get(&visit).send().await.unwrap_err();
+    assert!(!sns.internet().is_confirmed("secret"));
     sns.internet().fault(None);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+    assert_eq!(http.get(&visit).send().await.unwrap().status(), 200);
+    assert!(sns.internet().is_confirmed("secret"));
 }
 
 #[tokio::test]
