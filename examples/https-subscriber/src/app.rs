@@ -23,7 +23,7 @@ use crate::store::{Object, Store, StoreError};
 
 /// How long a request may take, its body with it: SNS waits 15 seconds for the answer (SNS
 /// developer guide, "HTTP/HTTPS notification").
-const REQUEST_TIME: Duration = Duration::from_secs(14);
+pub const REQUEST_TIME: Duration = Duration::from_secs(14);
 
 /// What the requests share. One for the life of the process: the verifier keeps certificates.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl TakeError {
 enum Taken {
     Confirmed { topic_arn: String },
     Unsubscribed { topic_arn: String },
-    Finding { finding: ReceivedFinding, change: Change },
+    Finding { finding: Box<ReceivedFinding>, change: Change },
 }
 
 /// Which object, beside the key.
@@ -122,16 +122,15 @@ impl App {
         Self { verifier: Verifier::new(policy, outbound.clone()), outbound, store }
     }
 
-    /// The routes.
-    #[must_use]
-    pub fn router(self) -> Router {
+    /// The routes. A request that takes longer than `request_time` is answered with 503.
+    pub fn router(self, request_time: Duration) -> Router {
         Router::new()
             .route("/", post(receive))
             .route("/health", get(health))
             .route("/status", get(status_by_query))
             .route("/status/{*key}", get(status_by_path))
             .layer(DefaultBodyLimit::max(MAX_BODY))
-            .layer(middleware::from_fn(in_time))
+            .layer(middleware::from_fn_with_state(request_time, in_time))
             .with_state(Arc::new(self))
     }
 
@@ -144,7 +143,7 @@ impl App {
                 let finding = notification.finding()?;
                 let applied = self.store.apply(finding.clone(), notification.timestamp).await;
                 let change = applied.map_err(TakeError::Keep)?;
-                (notification.message_id, Taken::Finding { finding, change })
+                (notification.message_id, Taken::Finding { finding: Box::new(finding), change })
             }
             Incoming::SubscriptionConfirmation(confirmation) => {
                 let visit = self.outbound.fetch(confirmation.subscribe_url()).await;
@@ -287,8 +286,8 @@ fn unavailable(error: &StoreError) -> Response {
     StatusCode::SERVICE_UNAVAILABLE.into_response()
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST_TIME, next.run(request)).await;
+async fn in_time(State(time): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(time, next.run(request)).await;
     answer.unwrap_or_else(|_| {
         tracing::error!(outcome = "time-out", http_status = 503, "request");
         StatusCode::SERVICE_UNAVAILABLE.into_response()

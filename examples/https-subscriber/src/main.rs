@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use https_subscriber::app::{App, chain};
+use https_subscriber::app::{App, REQUEST_TIME, chain};
 use https_subscriber::config::{Args, Config, SettingsError};
 use https_subscriber::outbound::{ClientError, Outbound};
 use https_subscriber::server;
@@ -47,12 +47,12 @@ async fn run(args: &Args) -> Result<(), RunError> {
     let config = config?;
     let outbound = Outbound::new()?;
     let store = Store::open(&config.database, BUSY)?;
-    let app = App::new(config.policy, outbound, store);
+    let routes = App::new(config.policy, outbound, store).router(REQUEST_TIME);
     let listen = |source| RunError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     tracing::info!(%address, tls = config.tls.is_some(), "listening");
-    server::serve(listener, config.tls, app.router()).await.map_err(RunError::Serve)
+    server::serve(listener, config.tls, routes).await.map_err(RunError::Serve)
 }
 
 /// One JSON object a line; of libraries only warnings, whatever the level, because only this crate

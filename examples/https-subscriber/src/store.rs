@@ -202,8 +202,8 @@ fn known(row: &Row<'_>, first: usize) -> rusqlite::Result<Known> {
     let published: String = row.get(first + 1)?;
     let published = published.parse();
     Ok(Known {
-        status: status.map_err(|error| FromSqlError::other(error))?,
-        published: published.map_err(|error: jiff::Error| FromSqlError::other(error))?,
+        status: status.map_err(FromSqlError::other)?,
+        published: published.map_err(FromSqlError::other::<jiff::Error>)?,
         sequencer: row.get(first + 2)?,
     })
 }

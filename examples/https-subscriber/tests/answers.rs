@@ -1,20 +1,23 @@
 //! What SNS is answered, for everything that can come: the routes in this process, SNS and its
 //! certificates beside it.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test itself does")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use https_subscriber::app::App;
+use https_subscriber::app::{App, REQUEST_TIME};
 use https_subscriber::outbound::Outbound;
 use https_subscriber::store::Store;
 use notifier_common::subscribe::Policy;
 use rusqlite::Connection;
 use rustls_pki_types::CertificateDer;
 use scanner_tests::sns_https::{
-    Fault, Leaf, Published, SignatureVersion, Sns, Subscription, SubscriptionOptions,
+    Asked, Fault, Leaf, Published, SignatureVersion, Sns, Subscription, SubscriptionOptions,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
 const REGION: &str = "eu-west-1";
@@ -30,6 +33,10 @@ struct Service {
 
 impl Service {
     async fn start() -> Self {
+        Self::with(REQUEST_TIME).await
+    }
+
+    async fn with(request_time: Duration) -> Self {
         let sns = Sns::start(REGION).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let root = CertificateDer::from(sns.pki().root_der());
@@ -38,7 +45,7 @@ impl Service {
         let outbound = Outbound::with(sns.internet().client().unwrap()).unwrap();
         // Nobody waits for a lock here.
         let store = Store::open(&folder.path().join("db"), Duration::ZERO).unwrap();
-        let routes = App::new(policy, outbound, store).router();
+        let routes = App::new(policy, outbound, store).router(request_time);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -55,6 +62,13 @@ impl Service {
 
     async fn post_document(&self, document: &Value) -> u16 {
         self.subscription.post(document).await.answer.unwrap()
+    }
+
+    /// Posts a document that is no good; gives the answer's status and its word.
+    async fn refused(&self, document: &Value) -> (u16, String) {
+        let request = self.sns.http().post(format!("http://{}/", self.address));
+        let answer = request.body(document.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     async fn post_bytes(&self, body: impl Into<reqwest::Body>) -> u16 {
@@ -110,9 +124,12 @@ async fn answers_503_while_certificates_cannot_be_had_and_fetches_them_once() {
     for fault in [Fault::Unreachable, Fault::NoIssuer, Fault::Redirect, Fault::Large] {
         service.sns.internet().fault(fault);
         assert_eq!(service.post(&finding("bucket/k ", "clean")).await, 503, "{fault:?}");
+        let asked = service.sns.internet().asked();
+        // A redirect is not followed.
+        let elsewhere = |asked: &Asked| matches!(asked, Asked::Other(target) if !target.contains("amazonaws.com"));
+        assert!(!asked.iter().any(elsewhere), "{asked:?}");
     }
     service.sns.internet().fault(None);
-    let _ = service.sns.internet().asked();
     for _ in 0..3 {
         assert_eq!(service.post(&finding("bucket/k ", "clean")).await, 200);
     }
@@ -149,7 +166,8 @@ async fn refuses_400_what_cannot_be_read() {
     assert_eq!(service.post_bytes("s3://bucket/k  is clean, no action executed").await, 400);
     assert_eq!(service.post_bytes("[]").await, 400);
     for field in ["Type", "MessageId", "TopicArn", "Message", "Signature", "SigningCertURL"] {
-        assert_eq!(service.post_document(&without(field)).await, 400, "{field}");
+        let refused = service.refused(&without(field)).await;
+        assert_eq!(refused, (400, "missing-field".to_owned()), "{field}");
     }
     assert_eq!(service.post_bytes(" ".repeat(262_145)).await, 413);
     assert_eq!(service.get("/status/k").await.0, 404);
@@ -165,26 +183,38 @@ async fn refuses_403_what_is_not_believed() {
         document[field] = value.into();
         document
     };
-    for (field, value) in [
-        ("Message", "s3://bucket/k  is infected, no action executed"),
-        ("TopicArn", "arn:aws:sns:eu-west-1:123456789012:Other"),
-        ("SigningCertURL", "https://sns.eu-west-1.amazonaws.com.evil.example/x.pem"),
-        ("SigningCertURL", "http://sns.eu-west-1.amazonaws.com/x.pem"),
-        ("SignatureVersion", "3"),
-        ("Signature", "AAAA"),
-        ("Timestamp", "2020-01-01T00:00:00.000Z"),
+    for (field, value, code) in [
+        ("Message", "s3://bucket/k  is infected, no action executed", "signature"),
+        ("TopicArn", "arn:aws:sns:eu-west-1:123456789012:Other", "topic"),
+        (
+            "SigningCertURL",
+            "https://sns.eu-west-1.amazonaws.com.a.example/x.pem",
+            "certificate-host",
+        ),
+        ("SigningCertURL", "http://sns.eu-west-1.amazonaws.com/x.pem", "certificate-scheme"),
+        ("SignatureVersion", "3", "unknown-signature-version"),
+        ("Signature", "AAAA", "signature"),
+        ("Timestamp", "2020-01-01T00:00:00.000Z", "too-old"),
     ] {
-        assert_eq!(service.post_document(&changed(field, value)).await, 403, "{field}: {value}");
+        let refused = service.refused(&changed(field, value)).await;
+        assert_eq!(refused, (403, code.to_owned()), "{field}: {value}");
     }
-    for leaf in [Leaf::Expired, Leaf::NotYetValid, Leaf::OtherName, Leaf::EcKey] {
+    for (leaf, code) in [
+        (Leaf::Expired, "certificate-expired"),
+        (Leaf::NotYetValid, "certificate-not-yet-valid"),
+        (Leaf::OtherName, "certificate-name"),
+        (Leaf::EcKey, "certificate-key"),
+    ] {
         let certificate = sns.pki().signing(leaf).unwrap();
         sns.internet().serve(&certificate);
         let mut document = document();
         sns.sign(&mut document, Some(&certificate), SignatureVersion::V2).unwrap();
-        assert_eq!(service.post_document(&document).await, 403, "{leaf:?}");
+        assert_eq!(service.refused(&document).await, (403, code.to_owned()), "{leaf:?}");
     }
     let tampered = finding("bucket/k ", "infected").with("status", "clean");
-    assert_eq!(service.post(&tampered).await, 403, "an attribute");
+    let tampered = service.subscription.notification(&tampered).unwrap();
+    let refused = service.refused(&tampered).await;
+    assert_eq!(refused, (403, "attributes-disagree".to_owned()));
     assert_eq!(service.get("/status/k").await.0, 404);
 }
 
@@ -253,4 +283,15 @@ async fn is_healthy_while_the_database_can_be_read() {
     other.execute_batch("DROP TABLE objects").unwrap();
     assert_eq!(service.get("/health").await.0, 503);
     assert_eq!(service.get("/status/k").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let service = Service::with(Duration::ZERO).await;
+    let mut connection = tokio::net::TcpStream::connect(service.address).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
+    connection.write_all(head).await.unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 503");
 }

@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use scanner_tests::moto::REGION;
-use scanner_tests::sns_https::Sns;
+use scanner_tests::sns_https::{Fault, Sns, SubscriptionOptions};
 use scanner_tests::subscriber::Home;
+
+const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:Findings";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_https-subscriber");
 
@@ -27,8 +29,7 @@ fn bad_settings_end_the_start_and_each_is_named() {
 #[tokio::test]
 async fn answers_over_tls_and_ends_in_order() {
     let sns = Sns::start(REGION).await.unwrap();
-    let topic = "arn:aws:sns:us-east-1:123456789012:Findings";
-    let home = Home::new(PROGRAM.into(), &sns, topic).unwrap();
+    let home = Home::new(PROGRAM.into(), &sns, TOPIC).unwrap();
     let mut subscriber = home.start(&sns).await.unwrap();
     let health = sns.http().get(format!("{}health", subscriber.url())).send().await.unwrap();
     assert_eq!(health.status(), 200);
@@ -40,4 +41,24 @@ async fn answers_over_tls_and_ends_in_order() {
     for line in subscriber.logs().lines() {
         serde_json::from_str::<serde_json::Value>(&line).expect(&line);
     }
+}
+
+#[tokio::test]
+async fn writes_no_token_even_if_the_visit_fails() {
+    let sns = Sns::start(REGION).await.unwrap();
+    let home = Home::new(PROGRAM.into(), &sns, TOPIC).unwrap();
+    let mut subscriber = home.start(&sns).await.unwrap();
+    let options = SubscriptionOptions::default();
+    let subscription = sns.subscribe(TOPIC, subscriber.url(), options).unwrap();
+    sns.internet().fault(Fault::Confirmation);
+    assert_eq!(subscription.ask_to_confirm().await.unwrap().answer, Ok(503));
+    sns.internet().fault(None);
+    assert_eq!(subscription.ask_to_confirm().await.unwrap().answer, Ok(200));
+    subscriber.stop().await.unwrap();
+    // At its most talkative.
+    let wrote = subscriber.logs().lines().join("\n");
+    for outcome in ["\"outcome\":\"confirm\"", "\"outcome\":\"confirmed\""] {
+        assert!(wrote.contains(outcome), "{wrote}");
+    }
+    assert!(!wrote.contains(subscription.token()) && !wrote.contains("Token="), "{wrote}");
 }

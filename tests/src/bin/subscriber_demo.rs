@@ -78,7 +78,10 @@ async fn run() -> anyhow::Result<bool> {
         upload(&world, &subscription, key, bytes).await?;
         let after = told(&subscriber, key).await?;
         writeln!(out, "after       {}\n", printable(&after))?;
-        as_expected &= after.contains(&format!("\"status\":\"{status}\""));
+        if !after.contains(&format!("\"status\":\"{status}\"")) {
+            writeln!(out, "WRONG       it is {status}\n")?;
+            as_expected = false;
+        }
     }
     let ended = subscriber.stop().await?;
     writeln!(out, "What the subscriber wrote:")?;

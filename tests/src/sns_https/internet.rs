@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ pub enum Fault {
     Redirect,
     /// A certificate's answer is a megabyte long.
     Large,
-    /// A visit of a `SubscribeURL` confirms nothing and is answered with 500.
+    /// The connection ends when a `SubscribeURL` is visited, which confirms nothing.
     Confirmation,
 }
 
@@ -239,9 +239,9 @@ impl Shared {
     }
 
     /// To SNS, inside the tunnel.
-    fn sns(&self, uri: &Uri) -> Response<Full<Bytes>> {
+    fn sns(&self, uri: &Uri) -> io::Result<Response<Full<Bytes>>> {
         if let Some(answer) = self.with(|state| state.certificate(uri.path())) {
-            return answer;
+            return Ok(answer);
         }
         let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let query: BTreeMap<_, _> = query.into_owned().collect();
@@ -250,12 +250,12 @@ impl Shared {
             (Some(token), Some(topic)) if confirms && uri.path() == "/" => {
                 self.with(|state| state.asked.push(Asked::Confirmation(token.clone())));
                 if self.is(Fault::Confirmation) {
-                    return failed(StatusCode::INTERNAL_SERVER_ERROR);
+                    return Err(io::ErrorKind::ConnectionReset.into());
                 }
                 self.confirmed.send_if_modified(|tokens| tokens.insert(token.clone()));
-                Response::new(Full::from(confirmed(topic)))
+                Ok(Response::new(Full::from(confirmed(topic))))
             }
-            _ => self.nowhere(format!("https://{}{uri}", self.host)),
+            _ => Ok(self.nowhere(format!("https://{}{uri}", self.host))),
         }
     }
 
@@ -293,12 +293,8 @@ impl State {
 }
 
 fn bad_gateway() -> Response<Full<Bytes>> {
-    failed(StatusCode::BAD_GATEWAY)
-}
-
-fn failed(status: StatusCode) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::default());
-    *answer.status_mut() = status;
+    *answer.status_mut() = StatusCode::BAD_GATEWAY;
     answer
 }
 
@@ -347,7 +343,7 @@ async fn serve_sns(tunnel: hyper::upgrade::OnUpgrade, tls: TlsAcceptor, shared: 
     let Ok(stream) = tls.accept(TokioIo::new(stream)).await else { return };
     let service = service_fn(|request: Request<Incoming>| {
         let answer = shared.sns(request.uri());
-        async { Ok::<_, Infallible>(answer) }
+        async { answer }
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }

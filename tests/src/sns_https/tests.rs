@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
         let came: Arc<Mutex<Vec<Came>>> = Arc::default();
-        let (posts, answers) = (Arc::clone(&came), Mutex::new(answers.to_vec().into_iter()));
+        let (posts, answers) = (Arc::clone(&came), Mutex::new(VecDeque::from(answers.to_vec())));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(stream) = tls.accept(stream).await else { continue };
@@ -59,7 +59,7 @@ impl Endpoint {
                     let headers = headers.collect();
                     let body = body.collect().await.unwrap().to_bytes();
                     let body = String::from_utf8(body.to_vec()).unwrap();
-                    let status = answers.lock().unwrap().next().unwrap_or(200);
+                    let status = answers.lock().unwrap().pop_front().unwrap_or(200);
                     posts.lock().unwrap().push(Came { headers, body });
                     let mut answer = Response::new(Full::<Bytes>::default());
                     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -288,8 +288,15 @@ async fn the_proxy_leads_to_certificates_and_nowhere_else() {
     sns.internet().fault(Fault::Unreachable);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 502);
     behind_the_proxy(&sns).get(&url).send().await.unwrap_err();
+    sns.internet().fault(Fault::Confirmation);
+    let visit = format!("https://sns.{REGION}.amazonaws.com/?Action=ConfirmSubscription");
+    let visit = format!("{visit}&TopicArn={TOPIC}&Token=secret");
+    http.get(&visit).send().await.unwrap_err();
+    assert!(!sns.internet().is_confirmed("secret"));
     sns.internet().fault(None);
     assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+    assert_eq!(http.get(&visit).send().await.unwrap().status(), 200);
+    assert!(sns.internet().is_confirmed("secret"));
 }
 
 #[tokio::test]
