@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function lint template resolved sam-build deploy delete test demo honesty false-alarms bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -65,6 +65,14 @@ test: layer layer-arm64 freshclam-files function resolved lint ## every check an
 demo: layer function resolved ## watch it work on this machine, without an AWS account
 	@echo "demo: upload, scan, tag, finding"
 	@cargo run --locked --quiet --package scanner-tests --bin demo
+
+honesty: layer resolved ## what is said of files that cannot be looked into, beside stock clamd
+	@echo "honesty: containers, depth, limits, encryption, damage"
+	@cargo run --locked --quiet --package scanner-tests --bin honesty
+
+FOLDERS ?=
+false-alarms: layer resolved ## what is said of ordinary files of this machine; FOLDERS="..." for others
+	@cargo run --locked --quiet --package scanner-tests --bin false-alarms -- $(FOLDERS)
 
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"

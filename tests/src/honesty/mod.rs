@@ -3,6 +3,8 @@
 //! with. No file whose payload was not looked at may be `clean`, but for those that
 //! `docs/SEMANTICS.md` lists.
 
+mod beside;
+mod ordinary;
 mod payload;
 mod recipes;
 mod scanners;
@@ -16,7 +18,10 @@ use notifier_common::{Reason, Verdict};
 
 use crate::samples;
 use payload::Payload;
-use scanners::{Ours, Stock};
+use scanners::Stock;
+
+pub use ordinary::{Alarm, Ordinary, ordinary};
+pub use scanners::Ours;
 
 /// What is to come of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub enum Expected {
     Opened,
     /// It is not, and that is said.
     No(Reason),
+    /// Part of it is not, and that is said; but the marker is in another part, and stronger.
+    Beside(Reason),
     /// It is not, and nothing shows it: clean all the same. The words are those of its line in the
     /// table of `docs/SEMANTICS.md`.
     Blind(&'static str),
@@ -103,7 +110,8 @@ fn subjects() -> Vec<Subject> {
         let make = Box::new(move |payload: &Payload| shapes::shape(offset, magic, opened, payload));
         subjects.push(Subject { name: name.to_owned(), expected, make });
     }
-    for (name, make, expected) in shapes::MADE.into_iter().chain(shapes::HIDDEN) {
+    let made = [shapes::MADE.as_slice(), &shapes::HIDDEN, &beside::BESIDE].concat();
+    for (name, make, expected) in made {
         subjects.push(Subject { name: name.to_owned(), expected, make: Box::new(make) });
     }
     subjects
@@ -115,7 +123,7 @@ fn subjects() -> Vec<Subject> {
 ///
 /// A file cannot be made, or there is no verdict on it.
 pub async fn matrix() -> anyhow::Result<Vec<Line>> {
-    let (ours, stock) = (Ours::start().await?, Stock::start().await?);
+    let (ours, stock) = (Ours::start("").await?, Stock::start().await?);
     let mut lines = Vec::new();
     for marked in [true, false] {
         let payload = Payload::new(marked)?;
@@ -137,8 +145,8 @@ pub async fn matrix() -> anyhow::Result<Vec<Line>> {
 
 fn expected(expected: Expected, marked: bool) -> (Word, Option<&'static str>) {
     match expected {
-        Expected::No(reason) => (Word::No(reason), None),
-        Expected::Opened if marked => (Word::Infected, None),
+        Expected::Opened | Expected::Beside(_) if marked => (Word::Infected, None),
+        Expected::No(reason) | Expected::Beside(reason) => (Word::No(reason), None),
         Expected::Opened => (Word::Clean, None),
         Expected::Blind(words) => (Word::Clean, Some(words)),
     }

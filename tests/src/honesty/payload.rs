@@ -13,6 +13,7 @@ use crate::samples;
 /// what is around it, also where that is stored as it is.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
+    pub(super) marked: bool,
     pub(super) text: Vec<u8>,
     pub(super) gzip: Vec<u8>,
 }
@@ -23,7 +24,7 @@ impl Payload {
         let text = [&*samples::text(), inside, b"\n", &*samples::text()].concat();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(&text).context("packing the payload")?;
-        Ok(Self { text, gzip: gzip.finish().context("packing the payload")? })
+        Ok(Self { marked, text, gzip: gzip.finish().context("packing the payload")? })
     }
 
     /// As `a.txt` and `a.gz`.

@@ -35,17 +35,24 @@ const VERSION: u32 = 7;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The scanner as the template deploys it, on definitions that the updater's own code has cut.
-pub(super) struct Ours {
+#[derive(Debug)]
+pub struct Ours {
     app: App,
     s3: FakeS3,
     _dir: TempDir,
 }
 
 impl Ours {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// Starts it, and its first clamd. `hashes` are more signatures, as in a `.hdb`.
+    ///
+    /// # Errors
+    ///
+    /// The layer or the template is not built (the message names the make target), or clamd does
+    /// not start.
+    pub async fn start(hashes: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("making a work folder")?;
         let definitions = FakeS3::new().bucket(&generations::BUCKET, Versioning::Off);
-        generation(dir.path())?.publish_in(&definitions);
+        generation(dir.path(), hashes)?.publish_in(&definitions);
 
         let function = Template::built()?.function(SCANNER)?;
         let mut config = Config::read(|name| match name {
@@ -70,7 +77,11 @@ impl Ours {
     }
 
     /// Uploads the file and has it looked at.
-    pub(super) async fn look(&self, bytes: Vec<u8>) -> anyhow::Result<Word> {
+    ///
+    /// # Errors
+    ///
+    /// There is no verdict.
+    pub async fn look(&self, bytes: Vec<u8>) -> anyhow::Result<Word> {
         let stored = self.s3.put(BUCKET, "file", bytes);
         let object = ObjectRef {
             bucket: BUCKET.to_owned(),
@@ -91,6 +102,7 @@ impl Ours {
 
 /// clamd with nothing set but where things are, on the definitions as ClamAV's makers would send
 /// them.
+#[derive(Debug)]
 pub(super) struct Stock {
     clamd: StockClamd,
     _dir: TempDir,
@@ -99,7 +111,7 @@ pub(super) struct Stock {
 impl Stock {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("making a folder for definitions")?;
-        write(dir.path())?;
+        write(dir.path(), "")?;
         Ok(Self { clamd: StockClamd::start(dir.path()).await?, _dir: dir })
     }
 
@@ -118,8 +130,9 @@ impl Stock {
 
 /// `daily.cud` with the test definitions and, as the real one has it, a list of file types: the
 /// engine's own.
-fn write(dir: &Path) -> anyhow::Result<()> {
-    let container = crate::definitions::with_file_types(VERSION, Timestamp::now(), &file_types()?)?;
+fn write(dir: &Path, hashes: &str) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let container = crate::definitions::with_file_types(VERSION, now, hashes, &file_types()?)?;
     std::fs::write(dir.join("daily.cud"), container).context("writing test definitions")
 }
 
@@ -142,8 +155,8 @@ fn file_types() -> anyhow::Result<String> {
     Ok(lines)
 }
 
-fn generation(dir: &Path) -> anyhow::Result<Generation> {
-    write(dir)?;
+fn generation(dir: &Path, hashes: &str) -> anyhow::Result<Generation> {
+    write(dir, hashes)?;
     let path = dir.join("daily.cud");
     let header = container::header(&path).context("reading the test definitions")?;
     let database = Database { name: "daily".to_owned(), path, header };

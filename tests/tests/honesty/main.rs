@@ -1,0 +1,58 @@
+//! `clean` means looked at: the honesty matrix, and what is said of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+
+use s3s::crypto::{Checksum as _, Md5};
+use scanner_tests::artefacts;
+use scanner_tests::honesty::{self, Ours, Word};
+
+#[tokio::test]
+async fn nothing_is_clean_that_was_not_looked_at_but_for_what_is_said_to_be() {
+    let lines = honesty::matrix().await.unwrap();
+    assert!(lines.len() > 800, "{} files", lines.len());
+    let wrong: Vec<_> = lines
+        .iter()
+        .filter(|line| line.ours != line.expected)
+        .map(|line| {
+            let payload = if line.marked { "marker" } else { "clean" };
+            format!("{}, {payload}: {}, not {}", line.name, line.ours, line.expected)
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    let missed = lines.iter().filter(|line| line.marked && line.ours == Word::Clean);
+    let named: BTreeSet<_> = missed.map(|line| line.blind.unwrap_or(&line.name)).collect();
+    let path = artefacts::workspace().join("docs/SEMANTICS.md");
+    let semantics = std::fs::read_to_string(path).unwrap();
+    let (_, table) = semantics.split_once("## What no scanner of this kind can see").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    for words in &named {
+        assert!(
+            table.contains(words),
+            "`{words}` is clean unlooked, and the table does not say so"
+        );
+    }
+    // The other way round: a line of the table whose files are found by now is no longer true.
+    let rows = table.lines().filter(|line| line.starts_with("| ")).count() - 1;
+    let untried = table.lines().filter(|line| line.ends_with("| no |")).count();
+    assert_eq!(rows - untried, named.len(), "{named:?}");
+}
+
+/// What ClamAV's makers test their unpackers with: one program, packed in 43 ways.
+#[tokio::test]
+async fn clamavs_own_test_files_are_all_opened() {
+    let folder = std::path::Path::new("/usr/share/clamav-testfiles");
+    let program = std::fs::read(folder.join("clam.exe")).unwrap();
+    let md5: String = Md5::checksum(&program).iter().map(|byte| format!("{byte:02x}")).collect();
+    let ours = Ours::start(&format!("{md5}:{}:ClamAV.Test.File\n", program.len())).await.unwrap();
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let looked = ours.look(std::fs::read(&path).unwrap()).await.unwrap();
+        assert_eq!(looked, Word::Infected, "{}", path.display());
+        files += 1;
+    }
+    assert!(files >= 40, "{files} files; is the Debian package clamav-testfiles whole?");
+}
