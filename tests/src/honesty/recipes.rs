@@ -185,24 +185,28 @@ pub(super) const DAMAGED: [Recipe; 13] = [
     ("bzip2, cut", "bzip2 -c a.txt | head -c -20 > out", No(Damaged)),
     ("bzip2, cut by three bytes", "bzip2 -c a.txt | head -c -3 > out", No(Damaged)),
     ("tar of a cut xz", "xz -c a.txt | head -c -20 > b.xz; tar -cf out b.xz", No(Damaged)),
-    ("gzip, cut", "gzip -c a.txt | head -c 120 > out", Blind("cut or damaged in the middle")),
+    (
+        "gzip, cut",
+        "gzip -c a.txt | head -c 120 > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
     (
         "7z, second volume",
         "head -c 2000 /dev/urandom > b; 7z a -v1k -mx=0 o.7z a.gz b; mv o.7z.002 out",
-        Blind("later volume"),
+        Blind("a later volume of several"),
     ),
 ];
 
 /// What no signature recognises.
 pub(super) const BLIND: [Recipe; 4] = [
     ("Brotli", "brotli -c a.txt > out", Blind("Brotli")),
-    ("bare Deflate", "gzip -c a.txt | tail -c +16 | head -c -8 > out", Blind("Deflate")),
-    ("Base64", "base64 a.txt > out", Blind("Base64")),
+    ("bare Deflate", "gzip -c a.txt | tail -c +16 | head -c -8 > out", Blind("bare Deflate")),
+    ("Base64", "base64 a.txt > out", Blind("Base64 alone")),
     (
         "7z, bzip2, packed header",
         "for n in 1 2 3 4 5 6 7 8 9; do (cat a.txt; echo $n) > $n.txt; done; \
         7z a -m0=BZip2 o.7z *.txt; mv o.7z out",
-        Blind("7z"),
+        Blind("a 7z with a packed header"),
     ),
 ];
 

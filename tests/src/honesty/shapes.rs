@@ -222,7 +222,7 @@ pub(super) const HIDDEN: [Made; 7] = [
             zip[50..60].fill(0xff);
             Ok(zip)
         },
-        Blind("cut or damaged in the middle"),
+        Blind("an archive cut off or damaged in its data"),
     ),
     (
         "gzip, damaged in its data",
@@ -231,7 +231,7 @@ pub(super) const HIDDEN: [Made; 7] = [
             gzip[20..30].fill(0xff);
             Ok(gzip)
         },
-        Blind("cut or damaged in the middle"),
+        Blind("an archive cut off or damaged in its data"),
     ),
     (
         "zip, member that its directory does not name",
@@ -247,7 +247,7 @@ pub(super) const HIDDEN: [Made; 7] = [
             file[at + 12..at + 16].copy_from_slice(&length);
             Ok(file)
         },
-        Blind("directory"),
+        Blind("a zip whose directory and members disagree"),
     ),
     (
         "zip, length of a member that lies",
@@ -256,18 +256,22 @@ pub(super) const HIDDEN: [Made; 7] = [
             zip[18..22].copy_from_slice(&[1, 0, 0, 0]);
             Ok(zip)
         },
-        Blind("directory"),
+        Blind("a zip whose directory and members disagree"),
     ),
     (
         "HTML comment",
         |payload| Ok([b"<html><!-- ", &*payload.text, b" --><body>x</body></html>"].concat()),
         Blind("comments of HTML"),
     ),
-    ("gzip behind a text", |payload| Ok([b"text\n", &*payload.gzip].concat()), Blind("behind")),
+    (
+        "gzip behind a text",
+        |payload| Ok([b"text\n", &*payload.gzip].concat()),
+        Blind("a file behind another one"),
+    ),
     (
         "RAR behind a zip",
         |payload| Ok([&*zip(b"x")?, &*samples::rar5(&payload.gzip)].concat()),
-        Blind("behind"),
+        Blind("a file behind another one"),
     ),
 ];
 

@@ -24,20 +24,14 @@ async fn nothing_is_clean_that_was_not_looked_at_but_for_what_is_said_to_be() {
 
     let missed = lines.iter().filter(|line| line.marked && line.ours == Word::Clean);
     let named: BTreeSet<_> = missed.map(|line| line.blind.unwrap_or(&line.name)).collect();
+    // The other way round too: a row whose files are found by now is no longer true.
     let path = artefacts::workspace().join("docs/SEMANTICS.md");
     let semantics = std::fs::read_to_string(path).unwrap();
-    let (_, table) = semantics.split_once("## What no scanner of this kind can see").unwrap();
-    let (table, _) = table.split_once("\n## ").unwrap();
-    for words in &named {
-        assert!(
-            table.contains(words),
-            "`{words}` is clean unlooked, and the table does not say so"
-        );
-    }
-    // The other way round: a line of the table whose files are found by now is no longer true.
-    let rows = table.lines().filter(|line| line.starts_with("| ")).count() - 1;
-    let untried = table.lines().filter(|line| line.ends_with("| no |")).count();
-    assert_eq!(rows - untried, named.len(), "{named:?}");
+    let (_, section) = semantics.split_once("## What no scanner of this kind can see").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let tried = section.lines().filter(|line| line.ends_with(" yes |"));
+    let rows: BTreeSet<_> = tried.map(|line| line.split('|').nth(1).unwrap().trim()).collect();
+    assert_eq!(named, rows, "what is clean unlooked, and what the table says of it");
 }
 
 /// What ClamAV's makers test their unpackers with: one program, packed in 43 ways.
