@@ -10,6 +10,7 @@ mod recipes;
 mod scanners;
 mod shapes;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
 
@@ -18,7 +19,7 @@ use notifier_common::{Reason, Verdict};
 
 use crate::samples;
 use payload::Payload;
-use scanners::Stock;
+use scanners::{Names, Stock};
 
 pub use ordinary::{Alarm, Ordinary, ordinary};
 pub use scanners::Ours;
@@ -89,6 +90,15 @@ pub struct Line {
     pub blind: Option<&'static str>,
 }
 
+/// The matrix.
+#[derive(Debug)]
+pub struct Matrix {
+    /// Its files.
+    pub lines: Vec<Line>,
+    /// The signatures of the honesty database that recognised one of them.
+    pub recognised: BTreeSet<String>,
+}
+
 /// A file that can be made.
 struct Subject {
     name: String,
@@ -126,9 +136,10 @@ fn subjects() -> Vec<Subject> {
 /// # Errors
 ///
 /// A file cannot be made, or there is no verdict on it.
-pub async fn matrix() -> anyhow::Result<Vec<Line>> {
+pub async fn matrix() -> anyhow::Result<Matrix> {
     let (ours, stock) = (Ours::start("").await?, Stock::start().await?);
-    let mut lines = Vec::new();
+    let names = Names::start().await?;
+    let (mut lines, mut recognised) = (Vec::new(), BTreeSet::new());
     for marked in [true, false] {
         let payload = Payload::new(marked)?;
         for subject in subjects() {
@@ -141,13 +152,16 @@ pub async fn matrix() -> anyhow::Result<Vec<Line>> {
             }
             files.push((subject.name.clone(), bare));
             for (name, bytes) in files {
+                if !marked {
+                    recognised.extend(names.name(bytes.clone()).await?);
+                }
                 let looked = ours.look(bytes.clone()).await.with_context(|| name.clone())?;
                 let stock = stock.look(bytes).await.with_context(|| name.clone())?;
                 lines.push(Line { name, marked, expected, ours: looked, stock, blind });
             }
         }
     }
-    Ok(lines)
+    Ok(Matrix { lines, recognised })
 }
 
 fn expected(expected: Expected, marked: bool) -> (Word, Option<&'static str>) {
@@ -165,7 +179,7 @@ fn expected(expected: Expected, marked: bool) -> (Word, Option<&'static str>) {
 ///
 /// As [`matrix`], or `out` cannot be written.
 pub async fn run(out: &mut impl Write) -> anyhow::Result<bool> {
-    let lines = matrix().await?;
+    let Matrix { lines, .. } = matrix().await?;
     writeln!(
         out,
         "{:54} {:8} {:26} {:26} stock clamd",

@@ -69,7 +69,12 @@ const DEB: &str = "mkdir -p p/DEBIAN p/usr; cp a.gz p/usr; cd p; printf 'Package
     dpkg-deb -b p out";
 
 /// What ClamAV does not open.
-pub(super) const UNSUPPORTED: [Recipe; 41] = [
+pub(super) const UNSUPPORTED: [Recipe; 42] = [
+    (
+        "zip behind a tar",
+        "echo x > b; tar -cf t b; zip -q o.zip a.txt; cat t o.zip > out",
+        No(Unsupported),
+    ),
     ("zip64", "zip -q -fz o.zip a.gz; mv o.zip out", No(Unsupported)),
     ("zip from a pipe", "cat a.gz | zip -q out.zip -; mv out.zip out", No(Unsupported)),
     ("bzip2, second stream", "(echo x | bzip2 -c; bzip2 -c a.gz) > out", No(Unsupported)),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clamav_client::tokio::{Socket, scan_stream};
 use definitions::container;
 use definitions::shards::{self, Database, SHARDS};
+use function_common::clamd::honesty;
 use function_common::reply::{self, Answer};
 use jiff::Timestamp;
 use scanner::config::Config;
@@ -116,9 +117,7 @@ impl Stock {
     }
 
     pub(super) async fn look(&self, bytes: Vec<u8>) -> anyhow::Result<Word> {
-        let stream = futures_util::stream::iter([Ok(Bytes::from(bytes))]);
-        let socket = Socket { socket_path: self.clamd.socket() };
-        let answer = scan_stream(stream, socket, None).await.context("asking stock clamd")?;
+        let answer = ask(&self.clamd, bytes).await?;
         match reply::parse(&answer)? {
             Answer::Clean => Ok(Word::Clean),
             Answer::Infected(_) => Ok(Word::Infected),
@@ -126,6 +125,36 @@ impl Stock {
             Answer::PortableExecutable => bail!("stock clamd knows a name of ours"),
         }
     }
+}
+
+/// clamd with the honesty database and nothing else, which tells its names.
+#[derive(Debug)]
+pub(super) struct Names {
+    clamd: StockClamd,
+    _dir: TempDir,
+}
+
+impl Names {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir().context("making a folder for definitions")?;
+        let path = dir.path().join("honesty.ldb");
+        std::fs::write(path, honesty::SIGNATURES).context("writing the honesty database")?;
+        Ok(Self { clamd: StockClamd::start(dir.path()).await?, _dir: dir })
+    }
+
+    /// The signature that it reports.
+    pub(super) async fn name(&self, bytes: Vec<u8>) -> anyhow::Result<Option<String>> {
+        let answer = ask(&self.clamd, bytes).await?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let found = answer.strip_prefix("stream: ").and_then(|name| name.split_once(" FOUND"));
+        Ok(found.map(|(name, _)| name.trim_end_matches(".UNOFFICIAL").to_owned()))
+    }
+}
+
+async fn ask(clamd: &StockClamd, bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let stream = futures_util::stream::iter([Ok(Bytes::from(bytes))]);
+    let socket = Socket { socket_path: clamd.socket() };
+    scan_stream(stream, socket, None).await.context("asking stock clamd")
 }
 
 /// `daily.cud` with the test definitions and, as the real one has it, a list of file types: the

@@ -143,7 +143,7 @@ pub(super) const MADE: [Made; 30] = [
     ("zip, method 300", |payload| zip_by(300, payload), No(Unsupported)),
     (
         "macOS disk image, LZFSE",
-        |payload| Ok([b"bvx2", &*payload.gzip, b"koly", &[0; 508]].concat()),
+        |payload| Ok([b"data", &b"bvx2"[..], &payload.gzip, b"koly", &[0; 508]].concat()),
         No(Unsupported),
     ),
     (

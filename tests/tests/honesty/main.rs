@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use function_common::clamd::honesty::SIGNATURES;
 use s3s::crypto::{Checksum as _, Md5};
 use scanner_tests::artefacts;
-use scanner_tests::honesty::{self, Ours, Word};
+use scanner_tests::honesty::{self, Matrix, Ours, Word};
 
 #[tokio::test]
 async fn nothing_is_clean_that_was_not_looked_at_but_for_what_is_said_to_be() {
-    let lines = honesty::matrix().await.unwrap();
+    let Matrix { lines, recognised } = honesty::matrix().await.unwrap();
     assert!(lines.len() > 800, "{} files", lines.len());
     let wrong: Vec<_> = lines
         .iter()
@@ -21,6 +22,11 @@ async fn nothing_is_clean_that_was_not_looked_at_but_for_what_is_said_to_be() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    let signatures = SIGNATURES.lines().filter(|line| !line.starts_with('#'));
+    let signatures: BTreeSet<_> = signatures.map(|line| line.split(';').next().unwrap()).collect();
+    let untried: Vec<_> = signatures.iter().filter(|name| !recognised.contains(**name)).collect();
+    assert!(untried.is_empty(), "signatures that recognise no file of the matrix: {untried:?}");
 
     let missed = lines.iter().filter(|line| line.marked && line.ours == Word::Clean);
     let named: BTreeSet<_> = missed.map(|line| line.blind.unwrap_or(&line.name)).collect();
