@@ -99,11 +99,14 @@ pub struct Matrix {
     pub recognised: BTreeSet<String>,
 }
 
+/// Makes a file around a payload.
+type Make = dyn Fn(&Payload) -> anyhow::Result<Vec<u8>>;
+
 /// A file that can be made.
 struct Subject {
     name: String,
     expected: Expected,
-    make: Box<dyn Fn(&Payload) -> anyhow::Result<Vec<u8>>>,
+    make: Box<Make>,
 }
 
 fn subjects() -> Vec<Subject> {

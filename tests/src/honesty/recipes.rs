@@ -203,7 +203,32 @@ pub(super) const DAMAGED: [Recipe; 13] = [
 ];
 
 /// What no signature recognises.
-pub(super) const BLIND: [Recipe; 4] = [
+pub(super) const BLIND: [Recipe; 9] = [
+    (
+        "bzip2, damaged in its data",
+        "bzip2 -c a.txt | perl -0777 -pe 'substr($_,60,9)=\"x\"x9' > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
+    (
+        "xz, damaged in its data",
+        "xz -c a.txt | perl -0777 -pe 'substr($_,40,9)=\"x\"x9' > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
+    (
+        "7z, damaged in its data",
+        "7z a o.7z a.txt; perl -0777 -pe 'substr($_,60,9)=\"x\"x9' o.7z > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
+    (
+        "ARJ, cut",
+        "arj a o a.txt; head -c 180 o.arj > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
+    (
+        "LHA, cut",
+        "jlha ao5 o.lzh a.txt; head -c 100 o.lzh > out",
+        Blind("an archive cut off or damaged in its data"),
+    ),
     ("Brotli", "brotli -c a.txt > out", Blind("Brotli")),
     ("bare Deflate", "gzip -c a.txt | tail -c +16 | head -c -8 > out", Blind("bare Deflate")),
     ("Base64", "base64 a.txt > out", Blind("Base64 alone")),
