@@ -31,7 +31,7 @@ pub mod rails;
 pub mod samples;
 pub mod sandbox;
 pub mod sns_https;
-pub mod subscriber;
 pub mod stock_clamd;
+pub mod subscriber;
 pub mod template;
 pub mod world;
