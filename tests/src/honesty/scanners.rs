@@ -73,7 +73,7 @@ impl Ours {
         engine.current().await.context("loading the definitions")?;
         let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off);
         let sns = FakeSns::new().client();
-        let app = App { config, s3: s3.client(), sns, engine, shielded: true };
+        let app = App { config, s3: s3.client(), sns, event_bus: None, engine, shielded: true };
         Ok(Self { app, s3, _dir: dir })
     }
 
