@@ -104,6 +104,14 @@ class VirusScannableTest < ActiveSupport::TestCase
     end
   end
 
+  test "files of before are held back, can be released as the README says, and the first finding counts all the same" do
+    assert_not @blob.virus_scan_clean?
+    ActiveStorage::Blob.update_all(virus_scan_status: :clean)
+    assert @blob.reload.virus_scan_clean?
+    apply "infected", EARLY
+    assert_equal "infected", status(@blob)
+  end
+
   # A direct upload is looked into by Active Storage when it is attached: not before it is clean.
   test "the file is not read until it is clean, and then it is" do
     blob = ActiveStorage::Blob.create_before_direct_upload!(key: "direct", filename: "a", byte_size: 8, checksum: "", content_type: "text/plain")

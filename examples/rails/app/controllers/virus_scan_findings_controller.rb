@@ -108,7 +108,8 @@ class VirusScanFindingsController < ActionController::API
   end
 
   # Whether a URL is one of SNS in the topic's region. The slash ends the host: no port, no user name,
-  # no longer name. (The gem also takes sns.s3-us-west-2.amazonaws.com, somebody's bucket.)
+  # no longer name. (The gem also takes sns.s3-us-west-2.amazonaws.com, somebody's bucket. That the
+  # certificate is in the topic's region AWS does not say; every message that we know has it there.)
   def from_sns?(url, topic_arn)
     _, partition, _, region = topic_arn.split(":")
     url.to_s.start_with?("https://sns.#{region}.amazonaws.com#{".cn" if partition == "aws-cn"}/")

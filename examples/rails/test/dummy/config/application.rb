@@ -1,7 +1,9 @@
 # frozen_string_literal: true
 
 # A small app with the example's files in it, on the Rails that Debian packages; no Bundler.
-ENV["RAILS_ENV"] ||= "test"
+# Whatever the caller's shell has for other apps:
+ENV["RAILS_ENV"] = "test"
+ENV.delete("DATABASE_URL")
 
 require "rails"
 require "active_record/railtie"
