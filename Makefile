@@ -18,7 +18,7 @@ PARAMETERS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools layer layer-arm64 freshclam-files function rails subscriber lint template resolved sam-build deploy delete test demo subscriber-demo fuzz bench bench-definitions clean
+.PHONY: help tools layer layer-arm64 freshclam-files function rails subscriber lint template resolved sam-build deploy delete test demo subscriber-demo fuzz honesty false-alarms bench bench-definitions clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -87,6 +87,16 @@ subscriber-demo: layer function resolved subscriber ## the same with SNS over HT
 FUZZ_SECONDS ?= 60
 fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each target
 	@.ci/fuzz subscriber $(FUZZ_SECONDS)
+
+honesty: layer resolved ## what is said of files that cannot be looked into, beside stock clamd
+	@echo "honesty: containers, depth, limits, encryption, damage"
+	@$(BUILD) honesty
+	@target/debug/honesty
+
+FOLDERS ?=
+false-alarms: layer resolved ## what is said of ordinary files of this machine; FOLDERS="..." for others
+	@$(BUILD) false-alarms
+	@target/debug/false-alarms $(FOLDERS)
 
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"

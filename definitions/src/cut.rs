@@ -4,9 +4,11 @@
 //! object in which nothing is one is judged completely by the base shard. The verdict over all
 //! signatures is the union of the shards' verdicts only when each shard has the files that change
 //! what others mean (file types, allow lists, icons, configuration) in full.
+//!
+//! One thing is left out of both: the lines that say of which files nothing is to be looked at.
 
 /// Changes when the cut does, so that a new release publishes a new generation.
-pub const CUT: u32 = 1;
+pub const CUT: u32 = 2;
 
 /// Which shards get something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub enum Where {
     Pe,
     /// Each of them.
     Both,
+    /// None.
+    Neither,
 }
 
 /// How one file of a database is laid out.
@@ -40,6 +44,8 @@ pub enum Lines {
     Extended,
     /// `name;attributes;expression;subsignature;...`
     Logical,
+    /// `magic:offset:bytes:name:required type:type[:level:level]`
+    FileTypes,
 }
 
 /// How the file `name` is laid out.
@@ -51,7 +57,8 @@ pub fn placement(name: &str) -> Placement {
         "mdb" | "mdu" | "msb" | "msu" | "imp" => Placement::Whole(Where::Pe),
         "ndb" | "ndu" => Placement::Lines(Lines::Extended),
         "ldb" | "ldu" => Placement::Lines(Lines::Logical),
-        "ftm" | "fp" | "sfp" | "idb" | "pdb" | "wdb" => Placement::Whole(Where::Both),
+        "ftm" => Placement::Lines(Lines::FileTypes),
+        "fp" | "sfp" | "idb" | "pdb" | "wdb" => Placement::Whole(Where::Both),
         "ign" | "ign2" | "crb" | "cfg" => Placement::Beside,
         _ => Placement::Whole(Where::Base),
     }
@@ -67,6 +74,7 @@ pub fn line(format: Lines, line: &[u8]) -> Where {
     match format {
         Lines::Extended => extended(line),
         Lines::Logical => logical(line),
+        Lines::FileTypes => file_type(line),
     }
 }
 
@@ -77,6 +85,16 @@ fn extended(line: &[u8]) -> Where {
         (_, Some(offset)) if offset.starts_with(b"$") => Where::Both,
         (Some(b"1"), _) => Where::Pe,
         _ => Where::Base,
+    }
+}
+
+/// clamd passes over files of the type `CL_TYPE_IGNORED`, among them MP3, Ogg and `SQLite`, and says
+/// `OK` to whatever is in them (`cli_magic_scan` of ClamAV 1.4). Without the line they are looked at
+/// as any other file.
+fn file_type(line: &[u8]) -> Where {
+    match line.split(|byte| *byte == b':').nth(5).map(<[u8]>::trim_ascii_end) {
+        Some(b"CL_TYPE_IGNORED") => Where::Neither,
+        _ => Where::Both,
     }
 }
 
@@ -101,7 +119,8 @@ mod tests {
             ("main.mdb daily.msb daily.mdu daily.msu daily.imp", Placement::Whole(Where::Pe)),
             ("main.hdb main.hsb daily.hdu daily.hsu daily.cdb", Placement::Whole(Where::Base)),
             ("daily.db daily.sdb daily.zmd daily.cbc x.new x", Placement::Whole(Where::Base)),
-            ("d.ftm d.fp d.sfp d.idb d.pdb d.wdb", Placement::Whole(Where::Both)),
+            ("d.ftm", Placement::Lines(Lines::FileTypes)),
+            ("d.fp d.sfp d.idb d.pdb d.wdb", Placement::Whole(Where::Both)),
             ("d.ign d.ign2 d.crb d.cfg", Placement::Beside),
             ("d.ndb d.ndu", Placement::Lines(Lines::Extended)),
             ("d.ldb d.ldu", Placement::Lines(Lines::Logical)),
@@ -139,6 +158,20 @@ mod tests {
             ("# Target:1", Where::Both),
         ] {
             assert_eq!(line(Lines::Logical, text.as_bytes()), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_file_type_is_passed_over() {
+        for (text, place) in [
+            ("0:0:4f676753:Ogg Stream:CL_TYPE_ANY:CL_TYPE_IGNORED\n", Where::Neither),
+            ("0:0:494433:MP3:CL_TYPE_ANY:CL_TYPE_IGNORED:80:90\r\n", Where::Neither),
+            ("0:0:504b0304:ZIP:CL_TYPE_ANY:CL_TYPE_ZIP\n", Where::Both),
+            ("1:*:504b0304:CL_TYPE_IGNORED:CL_TYPE_ANY:CL_TYPE_ZIPSFX\n", Where::Both),
+            ("# CL_TYPE_IGNORED\n", Where::Both),
+            ("0:0:00", Where::Both),
+        ] {
+            assert_eq!(line(Lines::FileTypes, text.as_bytes()), place, "{text}");
         }
     }
 }

@@ -127,10 +127,10 @@ fn cut(database: &Database, base: &Path, pe: &Path) -> Result<(), ContainerError
                 Placement::Lines(format) => cut::line(format, &line),
                 Placement::Beside => Where::Both,
             };
-            if place != Where::Pe {
+            if matches!(place, Where::Base | Where::Both) {
                 in_base.line(&line)?;
             }
-            if place != Where::Base {
+            if matches!(place, Where::Pe | Where::Both) {
                 in_pe.line(&line)?;
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod conf;
 pub mod confine;
+pub mod honesty;
 mod process;
 
 use std::io;
@@ -21,6 +22,10 @@ use process::Running;
 pub const LOADER: &str =
     if cfg!(target_arch = "aarch64") { "ld-linux-aarch64.so.1" } else { "ld-linux-x86-64.so.2" };
 
+/// The name under which clamd loads [`honesty::SIGNATURES`]. The definitions have no file of this
+/// name.
+const HONESTY_FILE: &str = "s3-virusscan-honesty.ldb";
+
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -39,6 +44,15 @@ pub enum ClamdError {
     /// The work folder cannot be prepared.
     #[error("cannot prepare clamd's work folder {}", path.display())]
     WorkDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What it is to load cannot be put together.
+    #[error("cannot lay out the definitions in {} for clamd", path.display())]
+    Definitions {
         /// The folder.
         path: PathBuf,
         /// Why.
@@ -84,7 +98,7 @@ impl ClamdError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::WorkDir { .. } => "clamd-work-dir",
+            Self::WorkDir { .. } | Self::Definitions { .. } => "clamd-work-dir",
             Self::Spawn { .. } => "clamd-spawn",
             Self::Died { .. } => "clamd-died-starting",
             Self::Canary { .. } => "clamd-canary",
@@ -117,7 +131,7 @@ impl Clamd {
     /// # Errors
     /// When the work folder cannot be prepared or the program cannot be started.
     pub fn start(paths: Paths, limits: Limits) -> Result<Self, ClamdError> {
-        prepare(&paths.work_dir)?;
+        prepare(&paths)?;
         let running = Running::spawn(&paths, &limits)?;
         Ok(Self { paths, limits, filtered: running.filtered, running: Mutex::new(Some(running)) })
     }
@@ -146,7 +160,7 @@ impl Clamd {
         let running = match slot.as_mut() {
             Some(running) => running,
             None => {
-                prepare(&self.paths.work_dir)?;
+                prepare(&self.paths)?;
                 slot.insert(Running::spawn(&self.paths, &self.limits)?)
             }
         };
@@ -214,16 +228,39 @@ pub fn eicar() -> String {
     format!("{head}EICAR-{tail}")
 }
 
-/// Empties the work folder, which may hold the temporary files of a clamd that died.
-fn prepare(work_dir: &Path) -> Result<(), ClamdError> {
-    let prepare = || {
+/// Empties the work folder, which may hold the temporary files of a clamd that died, and puts
+/// together what clamd loads.
+fn prepare(paths: &Paths) -> Result<(), ClamdError> {
+    let work_dir = &paths.work_dir;
+    let empty = || {
         match std::fs::remove_dir_all(work_dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         std::fs::create_dir_all(work_dir.join("tmp"))
     };
-    prepare().map_err(|source| ClamdError::WorkDir { path: work_dir.to_owned(), source })
+    empty().map_err(|source| ClamdError::WorkDir { path: work_dir.clone(), source })?;
+    let database = database_dir(work_dir);
+    lay_out(&paths.definitions_dir, &database)
+        .map_err(|source| ClamdError::Definitions { path: paths.definitions_dir.clone(), source })
+}
+
+/// The folder that clamd loads.
+fn database_dir(work_dir: &Path) -> PathBuf {
+    work_dir.join("database")
+}
+
+/// clamd loads one folder: links to the definitions, which stay as they are, and the honesty
+/// database.
+fn lay_out(definitions_dir: &Path, database: &Path) -> io::Result<()> {
+    std::fs::create_dir(database)?;
+    // Before the others, so that none of them can stand in its place.
+    std::fs::write(database.join(HONESTY_FILE), honesty::SIGNATURES)?;
+    for entry in std::fs::read_dir(std::path::absolute(definitions_dir)?)? {
+        let entry = entry?;
+        std::os::unix::fs::symlink(entry.path(), database.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// Bytes that are free on the file system of `dir`.

@@ -6,6 +6,7 @@
 
 use notifier_common::Reason;
 
+use crate::clamd::honesty;
 use crate::manifest::PORTABLE_EXECUTABLE;
 
 /// Why an answer is none.
@@ -74,8 +75,8 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace())
 }
 
-/// What a reported name says: most are infections, but the names of crossed limits and of
-/// encryption only say that the engine did not look at everything.
+/// What a reported name says: most are infections, but the names of crossed limits, of encryption
+/// and of the honesty database only say that the engine did not look at everything.
 ///
 /// clamd appends `.UNOFFICIAL` to names from databases that ClamAV's makers did not sign. All that
 /// it loads here was put together, and proven, by our updater, so the word says nothing.
@@ -100,7 +101,10 @@ fn unscannable(name: &str) -> Option<Reason> {
             _ => Reason::LimitOther,
         });
     }
-    name.starts_with("Heuristics.Encrypted.").then_some(Reason::Encrypted)
+    if name.starts_with("Heuristics.Encrypted.") {
+        return Some(Reason::Encrypted);
+    }
+    honesty::reason(name)
 }
 
 fn start(text: &str) -> String {
@@ -158,6 +162,9 @@ mod tests {
             ("Heuristics.Limits.Exceeded", Reason::LimitOther),
             ("Heuristics.Encrypted.Zip", Reason::Encrypted),
             ("Heuristics.Encrypted.PDF", Reason::Encrypted),
+            ("Heuristics.S3-Virusscan.Encrypted.Ooxml.UNOFFICIAL", Reason::Encrypted),
+            ("Heuristics.S3-Virusscan.Unsupported.Zip.Method", Reason::UnsupportedContainer),
+            ("Heuristics.S3-Virusscan.Damaged.Xz.UNOFFICIAL", Reason::Damaged),
         ] {
             assert_eq!(parse(format!("stream: {name} FOUND\0").as_bytes()), no(reason), "{name}");
         }

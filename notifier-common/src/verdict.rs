@@ -112,13 +112,17 @@ pub enum Reason {
     LimitOther,
     /// The engine did not finish in the time it has.
     TimeLimit,
+    /// It is, or holds, a container that the engine cannot open.
+    UnsupportedContainer,
+    /// It is, or holds, an archive that was cut off, so that the engine could not open all of it.
+    Damaged,
     /// The object lies in an archive storage class and cannot be read until it is restored.
     ArchivedStorageClass,
 }
 
 impl Reason {
     /// Every reason there is, for tables and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::TooLarge,
         Self::Encrypted,
         Self::LimitSize,
@@ -126,6 +130,8 @@ impl Reason {
         Self::LimitDepth,
         Self::LimitOther,
         Self::TimeLimit,
+        Self::UnsupportedContainer,
+        Self::Damaged,
         Self::ArchivedStorageClass,
     ];
 
@@ -140,6 +146,8 @@ impl Reason {
             Self::LimitDepth => "limit-depth",
             Self::LimitOther => "limit-other",
             Self::TimeLimit => "time-limit",
+            Self::UnsupportedContainer => "unsupported-container",
+            Self::Damaged => "damaged",
             Self::ArchivedStorageClass => "archived-storage-class",
         }
     }

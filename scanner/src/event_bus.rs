@@ -237,8 +237,9 @@ mod tests {
     /// The example of the documentation.
     #[test]
     fn the_event_in_the_docs_is_the_one_that_is_sent() {
-        let docs = include_str!("../../docs/eventbridge-section.md");
-        let (_, example) = docs.split_once("```json\n").unwrap();
+        let docs = include_str!("../../docs/SUBSCRIBING.md");
+        let (_, section) = docs.split_once("\n### The event\n").unwrap();
+        let (_, example) = section.split_once("```json\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
         let mut documented: Value = serde_json::from_str(example).unwrap();
         // What EventBridge adds.

@@ -66,6 +66,23 @@ pub fn whole_with(
     container(version, built, &signatures(&[MARKER_LINE, (name, 0, marker)]))
 }
 
+/// All test signatures, also that for Windows programs, more hashes (`.hdb`), and a list of file
+/// types (`.ftm`).
+///
+/// # Errors
+///
+/// As [`whole`].
+pub fn with_file_types(
+    version: u32,
+    built: Timestamp,
+    more_hashes: &str,
+    types: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let [(hashes, mut text), bodies] = planted();
+    text += more_hashes;
+    container(version, built, &[(hashes, text), bodies, ("daily.ftm", types.to_owned())])
+}
+
 /// The base shard and the shard for Windows programs. The latter knows
 /// [`samples::PE_MARKER`] and, as a proof that it looks at all, EICAR.
 ///

@@ -28,7 +28,7 @@ pub static BUCKET: LazyLock<String> = LazyLock::new(|| {
 const COMPRESSION: i32 = 1;
 
 /// A name and what it holds.
-type Named = (String, Vec<u8>);
+pub type Named = (String, Vec<u8>);
 
 /// A generation that is not published yet.
 #[derive(Debug, Clone)]
@@ -111,14 +111,7 @@ impl Generation {
     ///
     /// They cannot be read.
     pub fn of_folder(folder: &Path) -> anyhow::Result<Self> {
-        let reading = || format!("reading the definitions in {}", folder.display());
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder).with_context(reading)? {
-            let path = entry.with_context(reading)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.push((name, std::fs::read(&path).with_context(reading)?));
-        }
-        Self::new(1, Timestamp::now(), &[(BASE, files)])
+        Self::new(1, Timestamp::now(), &[(BASE, files_in(folder)?)])
     }
 
     /// The same for the S3 in memory.
@@ -144,6 +137,22 @@ impl Generation {
         }
         put(s3, MANIFEST_KEY, self.manifest.to_json().into_bytes()).await
     }
+}
+
+/// The files of a folder, by name.
+///
+/// # Errors
+///
+/// They cannot be read.
+pub fn files_in(folder: &Path) -> anyhow::Result<Vec<Named>> {
+    let reading = || format!("reading the definitions in {}", folder.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(reading)? {
+        let path = entry.with_context(reading)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.push((name, std::fs::read(&path).with_context(reading)?));
+    }
+    Ok(files)
 }
 
 async fn put(s3: &Client, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {

@@ -151,6 +151,17 @@ pub fn rar4(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// block begins with the CRC-32 and the length of its rest, and numbers have seven bits a byte.
 #[must_use]
 pub fn rar5(bytes: &[u8]) -> Vec<u8> {
+    rar5_of(0, bytes)
+}
+
+/// The same as the first of several volumes.
+#[must_use]
+pub fn rar5_volume(bytes: &[u8]) -> Vec<u8> {
+    rar5_of(1, bytes)
+}
+
+/// `archive` are the flags of the archive.
+fn rar5_of(archive: u8, bytes: &[u8]) -> Vec<u8> {
     const NAME: &[u8] = b"file.txt";
     let block = |fields: &[u8]| {
         let sized = [number(fields.len()), fields.to_vec()].concat();
@@ -171,10 +182,11 @@ pub fn rar5(bytes: &[u8]) -> Vec<u8> {
     ];
     let parts = [
         b"Rar!\x1a\x07\x01\0".to_vec(),
-        block(&[1, 0, 0]),
+        block(&[1, 0, archive]),
         block(&file.concat()),
         bytes.to_vec(),
-        block(&[5, 0, 0]),
+        // Flag 4: to be skipped by who does not know it. RAR sets it.
+        block(&[5, 4, 0]),
     ];
     parts.concat()
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use notifier_common::subscribe::{Policy, amazon_roots};
+use notifier_common::subscribe::{Policy, amazon_roots, roots_of_pem};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject as _;
@@ -182,12 +182,8 @@ fn tls(certificate: &str, key: &str) -> Result<Arc<ServerConfig>, (&'static str,
 }
 
 fn trust_anchors(path: &str) -> Result<Vec<TrustAnchor<'static>>, String> {
-    let anchors = certificates(path)?.into_iter().map(|certificate| {
-        webpki::anchor_from_trusted_cert(&certificate)
-            .map(|anchor| anchor.to_owned())
-            .map_err(|error| format!("is `{}`, with a bad root: {error}", path.escape_debug()))
-    });
-    anchors.collect()
+    roots_of_pem(&read(path)?)
+        .map_err(|_| format!("is `{}`, which holds no root in PEM", path.escape_debug()))
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use std::time::Duration;
 use https_subscriber::app::{App, REQUEST_TIME};
 use https_subscriber::outbound::Outbound;
 use https_subscriber::store::Store;
-use notifier_common::subscribe::Policy;
+use notifier_common::subscribe::{Policy, roots_of_pem};
 use rusqlite::Connection;
-use rustls_pki_types::CertificateDer;
 use scanner_tests::sns_https::{
     Asked, Fault, Leaf, Published, SignatureVersion, Sns, Subscription, SubscriptionOptions,
 };
@@ -41,9 +40,8 @@ impl Service {
     async fn with(request_time: Duration) -> Self {
         let sns = Sns::start(REGION).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let root = CertificateDer::from(sns.pki().root_der());
-        let root = webpki::anchor_from_trusted_cert(&root).unwrap().to_owned();
-        let policy = Policy { trust_anchors: vec![root], ..Policy::new([TOPIC.to_owned()]) };
+        let trust_anchors = roots_of_pem(sns.pki().root_pem().as_bytes()).unwrap();
+        let policy = Policy { trust_anchors, ..Policy::new([TOPIC.to_owned()]) };
         let outbound = Outbound::with(sns.internet().client().unwrap()).unwrap();
         // Nobody waits for a lock here.
         let store = Store::open(&folder.path().join("db"), Duration::ZERO).unwrap();

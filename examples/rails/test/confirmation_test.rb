@@ -54,6 +54,7 @@ class ConfirmationTest < ActionDispatch::IntegrationTest
     "China's name" => URL.sub(".com/", ".com.cn/"),
     "a user name" => URL.sub("https://", "https://user@"),
     "the host as a user name" => URL.sub(".com/", ".com@evil.com/"),
+    "SNS's in its query" => "https://evil.com/?#{URL}",
     "a port" => URL.sub(".com/", ".com:8443/"),
     "upper case" => URL.sub("sns.", "SNS."),
     "another region" => URL.sub("us-east-1", "eu-west-1"),
@@ -104,6 +105,14 @@ class ConfirmationTest < ActionDispatch::IntegrationTest
     message["Timestamp"] = "#{message["Timestamp"]}\nToken\n#{message.delete("Token")}"
     deliver message
     assert_response 403
+  end
+
+  test "an id that took in the URL and the time" do
+    message = SnsTopic.confirmation
+    message["MessageId"] += "\nSubscribeURL\n#{message.delete("SubscribeURL")}\nTimestamp\n#{message.delete("Timestamp")}"
+    deliver message
+    assert_response 403
+    assert_match(/message "f3f2fc87-c426-4c2f-9044-b55890c0939c" has no time/, LOG.string)
   end
 
   test "an UnsubscribeConfirmation is acknowledged and its URL, which would subscribe again, not visited" do

@@ -25,10 +25,10 @@ class ServingTest < ActionDispatch::IntegrationTest
     SAYS.each do |state, says|
       test "#{way}, #{state}: held back, and the page says why" do
         s3 = stub_request(:any, %r{/uploads/})
-        get instance_exec(image!(state), &path)
+        get instance_exec(image!(state), &path), headers: { "Accept" => "image/avif,image/webp,image/png" } # as for <img>
         assert_response :forbidden
         assert_not_requested s3
-        assert_equal "text/html", response.media_type # although the address ends in .png
+        assert_equal "text/html", response.media_type
         assert_select "h1", "This file cannot be opened"
         assert_select "p.scan-status--#{state}", says
         assert_equal "no-store", response.headers["Cache-Control"]

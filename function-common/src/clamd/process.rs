@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
-use super::{ClamdError, LOADER, Paths, eicar};
+use super::{ClamdError, LOADER, Paths, database_dir, eicar};
 use crate::reply::{self, Answer};
 
 /// How often a starting clamd is asked whether it is there.
@@ -53,7 +53,7 @@ impl Running {
     pub(super) fn spawn(paths: &Paths, limits: &Limits) -> Result<Self, ClamdError> {
         let work_dir = &paths.work_dir;
         let conf = work_dir.join("clamd.conf");
-        std::fs::write(&conf, conf::render(limits, &paths.definitions_dir, work_dir))
+        std::fs::write(&conf, conf::render(limits, &database_dir(work_dir), work_dir))
             .map_err(|source| ClamdError::WorkDir { path: conf.clone(), source })?;
 
         let lib = paths.clamav_dir.join("lib");

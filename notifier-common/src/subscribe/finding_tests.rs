@@ -112,6 +112,47 @@ proptest! {
     }
 }
 
+/// What the Rails example's tests are fed: rendered here, so that it is what the scanner publishes.
+#[test]
+fn the_vectors_of_the_other_languages_are_what_is_published() {
+    let vectors = include_str!("../../../tests/vectors/findings.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
+    assert!(vectors.len() > 10);
+    for vector in vectors {
+        let body = &vector["body"];
+        let Json { bucket, key, version, status, action, details } =
+            serde_json::from_value(body.clone()).unwrap();
+        let verdict = match status {
+            Status::Clean => Verdict::Clean,
+            Status::Infected => Verdict::Infected { signatures: details.signatures },
+            Status::No => {
+                let reason = serde_json::from_value(body["reason"].clone()).unwrap();
+                Verdict::Unscannable { reason }
+            }
+        };
+        let Details { etag, sequencer, size, engine, definitions, duration_ms, .. } = details;
+        let finding = Finding {
+            bucket,
+            key,
+            version,
+            etag,
+            sequencer,
+            size,
+            verdict,
+            action,
+            engine,
+            definitions,
+            duration_ms,
+        };
+        let json = Message::render(&finding, MessageFormat::Json);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json.body).unwrap(), *body);
+        assert_eq!(json.subject, vector["subject"]);
+        assert_eq!(serde_json::to_value(attributes(&json)).unwrap(), vector["attributes"]);
+        let text = Message::render(&finding, MessageFormat::Widdix);
+        assert_eq!(text.body, vector["text"].as_str().unwrap_or(&json.body), "{}", vector["name"]);
+    }
+}
+
 #[test]
 fn attributes_that_contradict_a_sentence_are_refused() {
     let body = "s3://b/a.pdf  is infected, tag action executed";

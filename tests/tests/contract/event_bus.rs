@@ -251,8 +251,10 @@ const MATCHES: [(&str, &[&str]); 8] = [
 
 /// The patterns that the documentation gives, each as a rule.
 pub(crate) async fn documented_patterns_match(moto: &Moto) -> anyhow::Result<()> {
-    let docs = include_str!("../../../docs/eventbridge-section.md");
-    let rows = docs.lines().filter_map(|line| {
+    let docs = include_str!("../../../docs/SUBSCRIBING.md");
+    let (_, section) = docs.split_once("\n### Patterns\n").context("no section of patterns")?;
+    let (section, _) = section.split_once("\n### ").context("nothing after the patterns")?;
+    let rows = section.lines().filter_map(|line| {
         let (what, pattern) = line.strip_prefix("| ")?.split_once(" | `{")?;
         Some((what, format!("{{{}", pattern.trim_end_matches("` |"))))
     });

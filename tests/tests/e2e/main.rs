@@ -9,6 +9,7 @@ mod generations;
 mod layer;
 mod lifecycle;
 mod package;
+mod rails;
 mod stalls;
 mod subscriber;
 mod support;

@@ -141,7 +141,7 @@ async fn events_may_be_put_on_one_event_bus_and_under_one_name() {
         let allowed = |action: &str, bus: &str, source: &str, detail_type: &str| {
             let context = Context::new().with_string("events:source", source);
             let request = Request {
-                principal: principal.clone(),
+                principal: Principal::Arn(principal.clone()),
                 action: action.to_owned(),
                 resource: bus.to_owned(),
                 context: context.with_string("events:detail-type", detail_type),

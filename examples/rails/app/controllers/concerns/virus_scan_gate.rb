@@ -11,6 +11,6 @@ module VirusScanGate
     return if performed? || @blob.virus_scan_clean?
 
     response.headers["Cache-Control"] = "no-store" # it may be clean in a second
-    render "virus_scans/held_back", locals: { blob: @blob }, layout: false, formats: :html, status: :forbidden
+    render "virus_scans/held_back", locals: { blob: @blob }, formats: :html, status: :forbidden
   end
 end

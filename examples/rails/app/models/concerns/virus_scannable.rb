@@ -52,14 +52,12 @@ module VirusScannable
         .update_all(virus_scan_status: status, virus_scanned_at: published_at, virus_scan_version: finding.version, virus_scan_reason: finding.reason)
     reload
     attachments.includes(:record).each(&:touch) # so that cached views of the records are drawn anew
-    return unless virus_scan_clean?
-
     identify
     analyze_later unless analyzed?
   end
 
-  # Nothing looks into a file that is not clean; the bucket's quarantine policy would not let it.
-  # apply_virus_scan makes up for both.
+  # Active Storage does not look into a file that is not clean, which the bucket's quarantine policy
+  # would not let it anyway. apply_virus_scan makes up for both.
   def identify_without_saving
     super if virus_scan_clean?
   end
