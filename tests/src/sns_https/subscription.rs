@@ -196,7 +196,7 @@ impl Subscription {
         self.shared.post(&self.shared.post_of(document)).await
     }
 
-    /// Lets one delivery try again, now or when it next fails ([`Retries::when_told`]).
+    /// Lets one delivery try again, now or when it next fails ([`Retries::when_told`](super::Retries::when_told)).
     pub fn retry(&self) {
         self.shared.turns.add_permits(1);
     }
