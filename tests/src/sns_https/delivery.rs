@@ -27,7 +27,7 @@ impl Retries {
         Self { count, told: false }
     }
 
-    /// `count` retries, one for each call of [`Subscription::retry`].
+    /// `count` retries, one for each call of [`Subscription::retry`](super::Subscription::retry).
     #[must_use]
     pub const fn when_told(count: u32) -> Self {
         Self { count, told: true }
