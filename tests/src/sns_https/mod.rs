@@ -8,6 +8,7 @@
 //! Amazon SNS messages", "Message delivery retries".
 
 mod certificates;
+mod delivery;
 mod documents;
 mod internet;
 mod queue;
@@ -17,7 +18,8 @@ mod subscription;
 mod tests;
 
 pub use certificates::{ISSUER_URL, Leaf, Pki, ServerCertificate, SigningCertificate};
+pub use delivery::{Attempt, Retries, SubscriptionOptions};
 pub use documents::{Published, Topic};
 pub use internet::{Asked, Fault, Internet};
 pub use sign::{SignatureVersion, sign, signed_text};
-pub use subscription::{Attempt, Retries, Sns, Subscription, SubscriptionOptions};
+pub use subscription::{Sns, Subscription};

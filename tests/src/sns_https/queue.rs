@@ -7,8 +7,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::task::JoinSet;
 
+use super::delivery::Shared;
 use super::documents::{self, Published};
-use super::subscription::Shared;
 use crate::moto::Moto;
 
 /// The longest wait of one request for messages, in seconds.
