@@ -57,7 +57,8 @@ resource "aws_sns_topic_subscription" "findings" {
     }
   })
 
-  # What could not be delivered even so, and what the endpoint refused with 4xx.
+  # What could not be delivered even so. (Whether what the endpoint refused with 4xx comes here too,
+  # AWS's pages disagree.)
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.undelivered.arn
   })

@@ -100,14 +100,16 @@ impl Certificates {
         now: Timestamp,
     ) -> Result<Chain, Refused> {
         let url = checked(url, topic_arn)?;
-        if let Some(chain) = self.kept(&url, now) {
-            chain.verify(anchors, topic_arn, now)?;
-            return Ok(chain);
+        let kept = || {
+            let chain = self.kept(&url, now)?;
+            Some(chain.verify(anchors, topic_arn, now).map(|()| chain))
+        };
+        if let Some(chain) = kept() {
+            return chain;
         }
         let _fetching = self.fetching.lock().await;
-        if let Some(chain) = self.kept(&url, now) {
-            chain.verify(anchors, topic_arn, now)?;
-            return Ok(chain);
+        if let Some(chain) = kept() {
+            return chain; // somebody else has fetched it meanwhile
         }
         let chain = fetch(&url, topic_arn, anchors, source, now).await?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
