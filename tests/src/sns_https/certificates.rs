@@ -19,6 +19,9 @@ use yasna::models::ObjectIdentifier;
 /// `tests/vectors/sns/sns-2025.pem`).
 pub const ISSUER_URL: &str = "http://crt.r2m01.amazontrust.com/r2m01.cer";
 
+/// Where nobody should be led by a certificate.
+pub const ELSEWHERE_URL: &str = "http://crt.amazontrust.com.example/r2m01.cer";
+
 /// The name that SNS's certificates are issued to, whatever the region.
 const SNS: &str = "sns.amazonaws.com";
 
@@ -41,6 +44,8 @@ pub enum Leaf {
     OtherName,
     /// Its key is none of RSA.
     EcKey,
+    /// It says that its issuer is not at Amazon, but at [`ELSEWHERE_URL`].
+    IssuerElsewhere,
 }
 
 /// A root, an issuer below it, and the key of the signing certificates, which the issuer issues.
@@ -112,9 +117,10 @@ impl Pki {
     pub fn signing(&self, leaf: Leaf) -> anyhow::Result<SigningCertificate> {
         let name = if leaf == Leaf::OtherName { "sqs.amazonaws.com" } else { SNS };
         let mut params = params(name, [name])?;
-        params.custom_extensions = vec![ca_issuers(ISSUER_URL)];
+        let issuer = if leaf == Leaf::IssuerElsewhere { ELSEWHERE_URL } else { ISSUER_URL };
+        params.custom_extensions = vec![ca_issuers(issuer)];
         match leaf {
-            Leaf::Good | Leaf::OtherName | Leaf::EcKey => {}
+            Leaf::Good | Leaf::OtherName | Leaf::EcKey | Leaf::IssuerElsewhere => {}
             Leaf::Expired => {
                 params.not_before = date_time_ymd(2024, 1, 1);
                 params.not_after = date_time_ymd(2024, 12, 31);

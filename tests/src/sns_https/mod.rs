@@ -17,7 +17,9 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-pub use certificates::{ISSUER_URL, Leaf, Pki, ServerCertificate, SigningCertificate};
+pub use certificates::{
+    ELSEWHERE_URL, ISSUER_URL, Leaf, Pki, ServerCertificate, SigningCertificate,
+};
 pub use delivery::{Attempt, Retries, SubscriptionOptions};
 pub use documents::{Published, Topic};
 pub use internet::{Asked, Fault, Internet};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use notifier_common::subscribe::{Delivery, Incoming, Policy, SignatureVersions, Verifier};
-use scanner_tests::sns_https::{ISSUER_URL, Leaf, Pki, SignatureVersion, SigningCertificate, sign};
+use scanner_tests::sns_https::{
+    ELSEWHERE_URL, ISSUER_URL, Leaf, Pki, SignatureVersion, SigningCertificate, sign,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -220,6 +222,11 @@ async fn nobody_else_can_vouch_for_snss_certificate() {
     let mut served = Served::of(&theirs);
     served.0.insert(ISSUER_URL.to_owned(), ours.issuer.clone());
     assert_eq!(signed_by(&theirs, served).await, "certificate-foreign");
+    // A certificate leads to Amazon for its issuer, or nowhere: the real one is elsewhere here.
+    let elsewhere = certificate(Leaf::IssuerElsewhere);
+    let mut served = Served::of(&elsewhere);
+    served.0.insert(ELSEWHERE_URL.to_owned(), elsewhere.issuer.clone());
+    assert_eq!(signed_by(&elsewhere, served).await, "certificate-foreign");
     // An issuer that is no certificate at all.
     let mut served = Served::of(&ours);
     served.0.insert(ISSUER_URL.to_owned(), b"<html>".to_vec());
@@ -295,6 +302,8 @@ async fn a_replay_is_told_from_a_retry() {
     let verifier = Verifier::new(policy(), Served::good());
     let again = || Delivery::http(&bytes(&genuine())).unwrap();
     let id = genuine()["MessageId"].as_str().unwrap().to_owned();
+    // What is remembered is dropped in halves: half an hour of the first one is over.
+    verifier.handled("an-older-one", now() - Duration::from_mins(30));
     // Answered with 5xx, so SNS comes again.
     verifier.verify(again(), now()).await.unwrap();
     verifier.verify(again(), now()).await.unwrap();
