@@ -145,11 +145,12 @@ fn checked(url: &str, topic_arn: &str) -> Result<String, Refused> {
 
 /// Whether nothing but scheme, host and path is in it.
 fn is_plain(url: &Url) -> bool {
-    url.port().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none()
+    is_host_alone(url) && url.query().is_none() && url.fragment().is_none()
+}
+
+/// Whether neither a port nor a user stands beside the host.
+pub(super) fn is_host_alone(url: &Url) -> bool {
+    url.port().is_none() && url.username().is_empty() && url.password().is_none()
 }
 
 /// SNS's host for a topic: `sns.<region>.amazonaws.com`, in China with `.cn`. None for what is no

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::subscribe::Refused;
-use crate::subscribe::certificate::sns_host;
+use crate::subscribe::certificate::{is_host_alone, sns_host};
 use crate::subscribe::finding::{ReadError, ReceivedFinding};
 
 /// Longest body that is looked at, in bytes: SNS's limit for a message and its attributes (SNS API
@@ -169,9 +169,7 @@ impl Delivery {
         let url = url.ok_or(Refused::SubscribeUrl)?;
         let parameter = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v);
         let at_sns = url.scheme() == "https"
-            && url.port().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
+            && is_host_alone(&url)
             && url.host_str() == sns_host(&self.topic_arn).as_deref();
         if !at_sns
             || parameter("Action").as_deref() != Some("ConfirmSubscription")
