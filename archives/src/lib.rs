@@ -109,6 +109,28 @@ fn drain(reader: &mut impl Read) -> Result<u64, Flaw> {
 mod tests {
     use super::*;
 
+    /// Everything that a walk shows, and how it ends.
+    pub(crate) type Walked = (Vec<Result<Vec<u8>, Reason>>, Result<(), Flaw>);
+
+    /// Has `walk` show everything.
+    pub(crate) fn walked(
+        walk: impl FnOnce(&mut dyn FnMut(Found<'_>) -> Result<(), Flaw>) -> Result<(), Flaw>,
+    ) -> Walked {
+        let mut shown = Vec::new();
+        let end = walk(&mut |found| {
+            shown.push(match found {
+                Found::Closed(reason) => Err(reason),
+                Found::Member(member) => {
+                    let mut bytes = Vec::new();
+                    member.read_to_end(&mut bytes).map_err(|error| Flaw::from_read(&error))?;
+                    Ok(bytes)
+                }
+            });
+            Ok(())
+        });
+        (shown, end)
+    }
+
     #[test]
     fn archives_are_known_by_their_first_bytes() {
         let mut tar = [0; HEAD];

@@ -14,7 +14,8 @@ use std::io::{BufReader, Read};
 use flate2::CrcReader;
 use flate2::bufread::DeflateDecoder;
 use notifier_common::Reason;
-use rawzip::{CompressionMethod, ReaderAt, ZipFileHeaderRecord, ZipLocator};
+pub use rawzip::ReaderAt;
+use rawzip::{CompressionMethod, ZipFileHeaderRecord, ZipLocator};
 
 use crate::{Bounds, Flaw, Found, drain};
 

@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 pub mod event_bus;
 pub mod handler;
+mod large;
 pub mod look;
 pub mod object;
 pub mod publish;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use function_common::clamd::ClamdError;
+use function_common::clamd::{Clamd, ClamdError};
 use function_common::manifest::PORTABLE_EXECUTABLE;
 use function_common::reply::{Answer, ReplyError};
 use notifier_common::{Reason, Verdict};
@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
+use crate::large;
 use crate::object::{self, Identity, Object, Opened, Progress, ReadError};
 use crate::record::Record;
 use crate::scan::{App, milliseconds};
@@ -76,19 +77,19 @@ async fn look_once(
                 let verdict = Verdict::Unscannable { reason };
                 return Ok(Looked::At { identity, verdict, generation });
             }
+            Asked::Large(opened) => {
+                return large::look(app, generation, *opened, object, deadline, record).await;
+            }
             Asked::Nothing(reason) => return Ok(Looked::Nothing(reason)),
         };
     let pe = match (&generation.pe, &base) {
         (Some(pe), Answer::PortableExecutable | Answer::Unscannable(_)) => {
             // The same bytes once more; keeping them would take memory or /tmp for every object.
-            let same = ObjectRef {
-                version_id: identity.version_id.clone(),
-                etag: Some(identity.etag.clone()),
-                ..object.clone()
-            };
+            let same = same(object, &identity);
             record.pe = true;
             match ask(app, &generation, pe, &same, deadline, record).await? {
                 Asked::Answer(_, answer) => Some(answer),
+                Asked::Large(_) => Some(Answer::Unscannable(Reason::TooLarge)),
                 Asked::Unscannable(identity, reason) => {
                     let verdict = Verdict::Unscannable { reason };
                     return Ok(Looked::At { identity, verdict, generation });
@@ -102,9 +103,18 @@ async fn look_once(
     Ok(Looked::At { identity, verdict, generation })
 }
 
+/// The same bytes again, whatever the event named.
+pub(crate) fn same(object: &ObjectRef, identity: &Identity) -> ObjectRef {
+    ObjectRef {
+        version_id: identity.version_id.clone(),
+        etag: Some(identity.etag.clone()),
+        ..object.clone()
+    }
+}
+
 /// What the shards say together. The base shard's `PortableExecutable` only says that the other one
 /// must look; everything that it cannot vouch for, the other one cannot make good.
-fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdError> {
+pub(crate) fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdError> {
     match (base, pe) {
         (Answer::Infected(signature), _) | (_, Some(Answer::Infected(signature))) => {
             Ok(Verdict::Infected { signatures: vec![signature] })
@@ -126,6 +136,8 @@ fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdError> {
 /// What one shard was asked and said.
 enum Asked {
     Answer(Identity, Answer),
+    /// Not asked: clamd does not take as much at once.
+    Large(Box<Object>),
     /// Not asked: it could not have looked.
     Unscannable(Identity, Reason),
     Nothing(&'static str),
@@ -139,33 +151,18 @@ async fn ask(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Asked, ScanError> {
-    let waiting = Instant::now();
-    let ready = async {
-        let clamd = shard.clamd().await?;
-        let engine = clamd.ready().await?;
-        record.engine = Some(engine);
-        record.confined = Some(app.shielded && clamd.filtered());
-        Ok::<_, EngineError>(clamd)
-    };
-    let clamd = timeout_at(deadline.into(), ready).await.map_err(|_| ScanError::Deadline)??;
-    record.wait_ms += milliseconds(waiting.elapsed());
-
-    let opening = Instant::now();
-    let opened = timeout_at(deadline.into(), object::open(&app.s3, object))
-        .await
-        .map_err(|_| ScanError::Deadline)??;
-    record.open_ms += milliseconds(opening.elapsed());
-    let object: Object = match opened {
-        Opened::Object(object) => *object,
+    let clamd = ready(app, shard, deadline, record).await?;
+    let object = match open(app, object, deadline, record).await? {
+        Opened::Object(object) => object,
         Opened::Deleted => return Ok(Asked::Nothing("deleted")),
         Opened::Superseded => return Ok(Asked::Nothing("superseded")),
         Opened::Archived(identity) => {
             return Ok(Asked::Unscannable(identity, Reason::ArchivedStorageClass));
         }
     };
-    let identity = object.identity.clone();
+    let identity = object.source.identity.clone();
     if identity.size > generation.limits.object {
-        return Ok(Asked::Unscannable(identity, Reason::TooLarge));
+        return Ok(Asked::Large(object));
     }
 
     record.scans += 1;
@@ -193,6 +190,40 @@ async fn ask(
         Err(error) => Err(EngineError::Clamd(error).into()),
         Ok(answer) => Ok(Asked::Answer(identity, answer)),
     }
+}
+
+/// Waits until the shard's clamd can be asked.
+pub(crate) async fn ready<'shard>(
+    app: &App,
+    shard: &'shard Shard,
+    deadline: Instant,
+    record: &mut Record,
+) -> Result<&'shard Clamd, ScanError> {
+    let waiting = Instant::now();
+    let ready = async {
+        let clamd = shard.clamd().await?;
+        let engine = clamd.ready().await?;
+        record.engine = Some(engine);
+        record.confined = Some(app.shielded && clamd.filtered());
+        Ok::<_, EngineError>(clamd)
+    };
+    let clamd = timeout_at(deadline.into(), ready).await.map_err(|_| ScanError::Deadline)??;
+    record.wait_ms += milliseconds(waiting.elapsed());
+    Ok(clamd)
+}
+
+/// Opens the object.
+pub(crate) async fn open(
+    app: &App,
+    object: &ObjectRef,
+    deadline: Instant,
+    record: &mut Record,
+) -> Result<Opened, ScanError> {
+    let opening = Instant::now();
+    let opened = timeout_at(deadline.into(), object::open(&app.s3, object)).await;
+    let opened = opened.map_err(|_| ScanError::Deadline)??;
+    record.open_ms += milliseconds(opening.elapsed());
+    Ok(opened)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Reads one object from S3: exactly the version that was named, as a stream that survives broken
-//! connections, never as a whole in memory and never on disk.
+//! connections, or a part of it; never as a whole in memory and never on disk.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{AggregatedBytes, ByteStream};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -24,12 +25,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// One object, opened. All reads of it are of the same bytes.
 #[derive(Debug)]
 pub struct Object {
+    /// Where it comes from.
+    pub source: Source,
+    body: ByteStream,
+}
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone)]
+pub struct Source {
     client: Client,
     bucket: String,
     key: String,
     /// Which bytes these are.
     pub identity: Identity,
-    body: ByteStream,
 }
 
 /// What opening found.
@@ -94,7 +102,7 @@ pub enum ReadError {
         /// The last cause.
         cause: String,
     },
-    /// More bytes came than there are, or a resumed read answered with another range.
+    /// More bytes came than there are, or another range than was asked for.
     #[error("S3 sent other bytes than were asked for at byte {at} of {size}")]
     Range {
         /// Bytes that came before.
@@ -144,13 +152,14 @@ pub async fn open(client: &Client, reference: &ObjectRef) -> Result<Opened, Read
             };
         }
     };
-    Ok(Opened::Object(Box::new(Object {
+    let identity = Identity::new(answer.version_id(), answer.e_tag(), answer.content_length())?;
+    let source = Source {
         client: client.clone(),
         bucket: reference.bucket.clone(),
         key: reference.key.clone(),
-        identity: Identity::new(answer.version_id(), answer.e_tag(), answer.content_length())?,
-        body: answer.body,
-    })))
+        identity,
+    };
+    Ok(Opened::Object(Box::new(Object { source, body: answer.body })))
 }
 
 /// The answer to a refused GET names no bytes; HEAD of an archived object does.
@@ -249,7 +258,7 @@ struct Reader {
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let size = self.object.identity.size;
+        let size = self.object.source.identity.size;
         loop {
             let at = self.progress.bytes();
             match self.object.body.next().await {
@@ -279,42 +288,74 @@ impl Reader {
 
     /// Asks for the rest, after a pause that grows while no byte comes.
     async fn resume(&mut self, cause: String) -> Result<(), ReadError> {
-        let (at, size) = (self.progress.bytes(), self.object.identity.size);
+        let (at, size) = (self.progress.bytes(), self.object.source.identity.size);
         let Some(pause) = self.backoff.next() else {
             return Err(ReadError::Broken { at, size, cause });
         };
         tracing::warn!(at, size, cause, "reading broke off; resuming");
         tokio::time::sleep(pause).await;
-        let object = &mut self.object;
-        let request = object
+        let range = format!("bytes={at}-");
+        let answer = self.object.source.get(range).await?;
+        if !is_range(&answer, at..size, size) {
+            return Err(ReadError::Range { at, size });
+        }
+        self.object.body = answer.body;
+        self.progress.state().resumes += 1;
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Reads a part of the object, which must not be empty, into memory.
+    ///
+    /// # Errors
+    /// When S3 refuses, answers with another part, or the connection breaks again and again.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let (at, size) = (range.start, self.identity.size);
+        let mut backoff = backoff();
+        loop {
+            let answer = self.get(format!("bytes={at}-{}", range.end - 1)).await?;
+            if !is_range(&answer, range.clone(), size) {
+                return Err(ReadError::Range { at, size });
+            }
+            let cause = match answer.body.collect().await.map(AggregatedBytes::into_bytes) {
+                Ok(bytes) if bytes.len() as u64 == range.end - at => return Ok(bytes),
+                Ok(_) => "the body ended early".to_owned(),
+                Err(error) => chain(&error),
+            };
+            let Some(pause) = backoff.next() else {
+                return Err(ReadError::Broken { at, size, cause });
+            };
+            tracing::warn!(at, size, cause, "reading broke off; once more");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A part of exactly these bytes, as S3 writes ranges.
+    async fn get(&self, range: String) -> Result<GetObjectOutput, ReadError> {
+        let request = self
             .client
             .get_object()
-            .bucket(&object.bucket)
-            .key(&object.key)
-            .set_version_id(object.identity.version_id.clone())
-            .if_match(quoted(&object.identity.etag))
-            .range(format!("bytes={at}-"));
-        let answer = request.send().await.map_err(|error| {
+            .bucket(&self.bucket)
+            .key(&self.key)
+            .set_version_id(self.identity.version_id.clone())
+            .if_match(quoted(&self.identity.etag))
+            .range(range);
+        request.send().await.map_err(|error| {
             let error = ServiceError::new("GetObject", &error);
             if error.is_gone() || error.is_changed() {
                 ReadError::Changed
             } else {
                 ReadError::Service(error)
             }
-        })?;
-        if !is_rest(&answer, at, size) {
-            return Err(ReadError::Range { at, size });
-        }
-        object.body = answer.body;
-        self.progress.state().resumes += 1;
-        Ok(())
+        })
     }
 }
 
-/// Whether the answer is the range from `at` to the end: `bytes 5-99/100`.
-fn is_rest(answer: &GetObjectOutput, at: u64, size: u64) -> bool {
-    let last = size.saturating_sub(1);
-    answer.content_range() == Some(format!("bytes {at}-{last}/{size}").as_str())
+/// Whether the answer is this range of an object of `size` bytes: `bytes 5-99/100`.
+fn is_range(answer: &GetObjectOutput, range: Range<u64>, size: u64) -> bool {
+    let last = range.end.saturating_sub(1);
+    answer.content_range() == Some(format!("bytes {}-{last}/{size}", range.start).as_str())
 }
 
 /// ETags go into `If-Match` in quotes.
@@ -331,11 +372,12 @@ mod tests {
         let answer = |range: Option<&str>| {
             GetObjectOutput::builder().set_content_range(range.map(str::to_owned)).build()
         };
-        assert!(is_rest(&answer(Some("bytes 5-99/100")), 5, 100));
+        let is_rest = |answer| is_range(&answer, 5..100, 100);
+        assert!(is_rest(answer(Some("bytes 5-99/100"))));
         for other in ["bytes 0-99/100", "bytes 5-98/100", "bytes 5-99/101", "bytes 5-99/*"] {
-            assert!(!is_rest(&answer(Some(other)), 5, 100), "{other}");
+            assert!(!is_rest(answer(Some(other))), "{other}");
         }
         // A server that knows no ranges sends everything again.
-        assert!(!is_rest(&answer(None), 5, 100));
+        assert!(!is_rest(answer(None)));
     }
 }

@@ -79,6 +79,8 @@ pub struct Record {
     pub memory_percent: Option<u64>,
     /// Bytes that clamd took.
     pub bytes_scanned: u64,
+    /// Members that clamd was given one by one, because the archive is too large for it.
+    pub members: u64,
     /// Broken S3 connections that were survived.
     pub resumes: u32,
     /// Times that the object was scanned: more than once when clamd died or it was overwritten.
@@ -169,6 +171,7 @@ impl Record {
             confined: None,
             memory_percent: None,
             bytes_scanned: 0,
+            members: 0,
             resumes: 0,
             scans: 0,
             wait_ms: 0,

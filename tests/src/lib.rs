@@ -35,3 +35,4 @@ pub mod stock_clamd;
 pub mod subscriber;
 pub mod template;
 pub mod world;
+pub mod written;

@@ -4,26 +4,15 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::tests::{Walked, walked};
 
 const BOUNDS: Bounds = Bounds { members: 10, member: 1000, unpacked: 2000 };
 
-/// Everything that a walk shows, and how it ends.
-fn walk(zip: &[u8], bounds: &Bounds) -> (Vec<Result<Vec<u8>, Reason>>, Result<(), Flaw>) {
-    let mut shown = Vec::new();
-    let end = Directory::read(zip, zip.len() as u64, bounds).and_then(|directory| {
-        directory.walk(zip, bounds, |found| {
-            shown.push(match found {
-                Found::Closed(reason) => Err(reason),
-                Found::Member(member) => {
-                    let mut bytes = Vec::new();
-                    member.read_to_end(&mut bytes).map_err(|error| Flaw::from_read(&error))?;
-                    Ok(bytes)
-                }
-            });
-            Ok(())
-        })
-    });
-    (shown, end)
+fn walk(zip: &[u8], bounds: &Bounds) -> Walked {
+    walked(|visit| {
+        let directory = Directory::read(zip, zip.len() as u64, bounds)?;
+        directory.walk(zip, bounds, visit)
+    })
 }
 
 fn made(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
@@ -44,11 +33,11 @@ fn stored() -> SimpleFileOptions {
 }
 
 /// As programs write it that cannot go back in their output.
-fn streamed(members: &[(&str, &[u8])]) -> Vec<u8> {
+fn streamed(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut zip = ZipWriter::new_stream(&mut bytes);
     for (name, content) in members {
-        zip.start_file(*name, deflated()).unwrap();
+        zip.start_file(*name, options).unwrap();
         zip.write_all(content).unwrap();
     }
     zip.finish().unwrap();
@@ -71,7 +60,9 @@ fn every_member_is_shown_as_it_was_packed() {
         made(&MEMBERS, stored()),
         made(&MEMBERS, deflated()),
         made(&MEMBERS, large),
-        streamed(&MEMBERS),
+        streamed(&MEMBERS, stored()),
+        streamed(&MEMBERS, deflated()),
+        streamed(&MEMBERS, large),
     ] {
         let (shown, end) = walk(&zip, &BOUNDS);
         assert_eq!(end, Ok(()));
@@ -186,7 +177,7 @@ fn members_that_say_something_else_than_the_directory_are_found_out() {
             }
             from = field;
         }
-        let start = position(&changed, CENTRAL) as u32;
+        let start = u32::try_from(position(&changed, CENTRAL)).unwrap();
         changed[end + 16..end + 20].copy_from_slice(&start.to_le_bytes());
         changed
     };
@@ -208,7 +199,9 @@ fn members_that_say_something_else_than_the_directory_are_found_out() {
 fn no_byte_can_be_changed_so_that_something_vanishes() {
     let members: [(&str, &[u8]); 2] = [("a", b"one, one, one, one"), ("b", b"two")];
     let packed = vec![Ok(members[0].1.to_vec()), Ok(members[1].1.to_vec())];
-    for zip in [made(&members, stored()), made(&members, deflated()), streamed(&members)] {
+    for zip in
+        [made(&members, stored()), made(&members, deflated()), streamed(&members, deflated())]
+    {
         assert_eq!(walk(&zip, &BOUNDS), (packed.clone(), Ok(())));
         let mut refused = 0;
         for at in 0..zip.len() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub enum Body {
         /// What the object ends with.
         tail: Bytes,
     },
+    /// One content behind the other, each with where it ends.
+    Parts(Arc<[(u64, Body)]>),
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
@@ -43,7 +46,19 @@ impl Body {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Repeat { len, tail, .. } => len + tail.len() as u64,
+            Self::Parts(parts) => parts.last().map_or(0, |(end, _)| *end),
         }
+    }
+
+    /// These, one behind the other.
+    #[must_use]
+    pub fn parts(bodies: Vec<Self>) -> Self {
+        let mut end = 0;
+        let with_end = |body: Self| {
+            end += body.size();
+            (end, body)
+        };
+        Self::Parts(bodies.into_iter().map(with_end).collect())
     }
 
     /// The entity tag without quotes. For bytes it is their MD5, as S3 makes it for an upload in
@@ -56,6 +71,14 @@ impl Body {
                 let mut description = format!("{byte} {len} ").into_bytes();
                 description.extend_from_slice(tail);
                 format!("{}-2", hex(&Md5::checksum(&description)))
+            }
+            Self::Parts(parts) => {
+                let tags = parts.iter().map(|(_, body)| body.e_tag());
+                format!(
+                    "{}-{}",
+                    hex(&Md5::checksum(tags.collect::<String>().as_bytes())),
+                    parts.len()
+                )
             }
         }
     }
@@ -70,6 +93,11 @@ impl Body {
                 Bytes::from(vec![*byte; usize::try_from(wanted).expect("a chunk is small")])
             }
             Self::Repeat { len, tail, .. } => slice(tail, range.start - len, wanted),
+            Self::Parts(parts) => {
+                let (end, body) = &parts[parts.partition_point(|(end, _)| *end <= range.start)];
+                let start = end - body.size();
+                body.chunk(range.start - start..range.end.min(*end) - start)
+            }
         }
     }
 }
@@ -194,6 +222,16 @@ mod tests {
         let from = 2 * CHUNK;
         assert_eq!(read(Download::new(body.clone(), from..from + 3, None)).0, b"ata");
         assert_eq!(read(Download::new(body, from + 4..from + 5, None)).0, b"l");
+    }
+
+    #[test]
+    fn parts_come_one_behind_the_other() {
+        let zeros = Body::Repeat { byte: b'0', len: 3, tail: Bytes::from("t") };
+        let body = Body::parts(vec!["one".into(), "".into(), zeros, "two".into()]);
+        assert_eq!(body.size(), 10);
+        assert_eq!(read(Download::new(body.clone(), 0..10, None)).0, b"one000ttwo");
+        assert_eq!(read(Download::new(body.clone(), 2..8, None)).0, b"e000tt");
+        assert_eq!(read(Download::new(body, 7..10, None)).0, b"two");
     }
 
     #[test]

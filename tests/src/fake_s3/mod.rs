@@ -152,7 +152,9 @@ impl FakeS3 {
         let version = state.store.get(bucket, key, None).ok()?;
         match version.body.as_ref()? {
             Body::Bytes(bytes) => Some(bytes.to_vec()),
-            Body::Repeat { .. } => panic!("{key:?} is generated; read it in chunks"),
+            Body::Repeat { .. } | Body::Parts(_) => {
+                panic!("{key:?} is generated; read it in chunks")
+            }
         }
     }
 
