@@ -34,4 +34,5 @@ pub mod sns_https;
 pub mod stock_clamd;
 pub mod subscriber;
 pub mod template;
+pub mod tmp_faults;
 pub mod world;

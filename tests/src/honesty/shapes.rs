@@ -109,11 +109,21 @@ pub(super) const SHAPES: [Shape; 69] = [
 pub(super) type Made = (&'static str, fn(&Payload) -> anyhow::Result<Vec<u8>>, Expected);
 
 /// What takes more than a magic.
-pub(super) const MADE: [Made; 30] = [
+pub(super) const MADE: [Made; 32] = [
     ("text", |payload| Ok(payload.text.clone()), Opened),
     ("PDF", |payload| Ok([samples::pdf("x"), payload.text.clone()].concat()), Opened),
     ("RAR 4", |payload| samples::rar4(&payload.gzip), Opened),
     ("RAR 5", |payload| Ok(samples::rar5(&payload.gzip)), Opened),
+    (
+        "RAR 4 behind a program",
+        |payload| Ok([std::fs::read("/bin/true")?, samples::rar4(&payload.gzip)?].concat()),
+        Opened,
+    ),
+    (
+        "RAR 5 behind a program",
+        |payload| Ok([std::fs::read("/bin/true")?, samples::rar5(&payload.gzip)].concat()),
+        No(Unsupported),
+    ),
     (
         "RAR 5, volume",
         |payload| Ok(samples::rar5_volume(&reversed(&payload.gzip))),
