@@ -27,17 +27,20 @@ def remount(options, flags=0):
     call(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", flags, options.encode()))
 now = os.statvfs("/tmp")
 used = (now.f_blocks - now.f_bfree) * now.f_frsize
+folders = glob.glob("/tmp/s3-virusscan/*/base/clamd/tmp")
 if what == "leave":
-    remount(f"size={used + int(number)}")
+    # A size of 0 would be none.
+    remount(f"size={max(used + int(number), 4096)}")
 elif what == "inodes":
     remount(f"nr_inodes={now.f_files - now.f_ffree + int(number)}")
 elif what == "read-only":
     remount("", 1)
 elif what == "chmod":
-    [folder] = glob.glob("/tmp/s3-virusscan/*/base/clamd/tmp")
-    os.chmod(folder, 0o500)
+    os.chmod(*folders, 0o500)
 elif what == "mend":
     remount(f"size={number},nr_inodes=1000000")
+    for folder in folders:
+        os.chmod(folder, 0o700)
 "#;
 
 /// What is wrong with `/tmp`.

@@ -224,7 +224,7 @@ pub(super) const MADE: [Made; 32] = [
 ];
 
 /// What no signature recognises.
-pub(super) const HIDDEN: [Made; 7] = [
+pub(super) const HIDDEN: [Made; 8] = [
     (
         "zip, damaged in its data",
         |payload| {
@@ -272,6 +272,14 @@ pub(super) const HIDDEN: [Made; 7] = [
         "HTML comment",
         |payload| Ok([b"<html><!-- ", &*payload.text, b" --><body>x</body></html>"].concat()),
         Blind("comments of HTML"),
+    ),
+    (
+        "HTML in UTF-16, big-endian, unmarked",
+        |payload| {
+            let page = page(&entities(&payload.text));
+            Ok(page.iter().flat_map(|byte| [0, *byte]).collect())
+        },
+        Blind("HTML in big-endian UTF-16 without its mark"),
     ),
     (
         "gzip behind a text",
