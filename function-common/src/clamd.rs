@@ -289,7 +289,7 @@ fn has_rar_library(paths: &Paths) -> bool {
 }
 
 /// Empties the work folder, which may hold the temporary files of a clamd that died, and puts
-/// together what clamd loads, if there is room for it to work.
+/// together what clamd loads.
 fn prepare(paths: &Paths, opens_rar: bool) -> Result<(), ClamdError> {
     let work_dir = &paths.work_dir;
     let empty = || {
@@ -300,7 +300,6 @@ fn prepare(paths: &Paths, opens_rar: bool) -> Result<(), ClamdError> {
         std::fs::create_dir_all(paths.temporary_dir())
     };
     empty().map_err(|source| NoRoom::unwritable(work_dir, source))?;
-    room::check(&paths.temporary_dir())?;
     let database = database_dir(work_dir);
     lay_out(&paths.definitions_dir, &database, opens_rar)
         .map_err(|source| ClamdError::Definitions { path: paths.definitions_dir.clone(), source })
