@@ -18,8 +18,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::support::{
-    BUCKET, World, clamd_dir, failed, generation, queue, s3_event, s3_record, world, world_of, world_on,
-    world_with,
+    BUCKET, World, clamd_dir, failed, generation, queue, s3_event, s3_record, world, world_of,
+    world_on, world_with,
 };
 
 /// What version 7 does not know and version 8 does.
@@ -99,15 +99,15 @@ async fn begin(memory_mb: u32) -> Begun {
     let body = Body::Repeat { byte: b'x', len: 300_000, tail: Bytes::from_static(samples::MARKER) };
     let stored = world.s3.put(BUCKET, "slow", body);
     world.s3.on(Operation::GetObject, "slow").break_body_after(100_000);
-    held(world, stored).await
+    held(world, stored, 2).await
 }
 
-/// Begins the scan of `slow`, and holds it at the second time that it is read.
-async fn held(world: Arc<World>, stored: Stored) -> Begun {
+/// Begins the scan of `slow`, and holds it before the `nth` time that it is read.
+async fn held(world: Arc<World>, stored: Stored, nth: usize) -> Begun {
     let (go_on, wait) = mpsc::channel();
     let (say, begun) = oneshot::channel();
     let (wait, say) = (Mutex::new(wait), Mutex::new(Some(say)));
-    world.s3.on(Operation::GetObject, "slow").nth(2).before(move |_| {
+    world.s3.on(Operation::GetObject, "slow").nth(nth).before(move |_| {
         say.lock().unwrap().take().unwrap().send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
     });
@@ -149,7 +149,7 @@ async fn a_program_is_judged_by_the_shards_of_one_generation() {
     let world = Arc::new(world_of(first, |_| {}).await);
     world.upload(BUCKET, "warm-up", samples::program(b"")).await.unwrap();
     let stored = world.s3.put(BUCKET, "slow", samples::program(samples::PE_MARKER));
-    let Begun { world, scan, go_on } = held(world, stored).await;
+    let Begun { world, scan, go_on } = held(world, stored, 1).await;
 
     let now = Timestamp::now();
     let file = |bytes| vec![("daily.cud".to_owned(), bytes)];
