@@ -2,8 +2,6 @@
 //! cannot write there. Nothing becomes clean by it, and when the room is back the next delivery
 //! finds what is to be found.
 
-use std::time::{Duration, Instant};
-
 use scanner_tests::fake_s3::Operation;
 use scanner_tests::function::{BUCKET, Function};
 use scanner_tests::samples;
@@ -11,7 +9,7 @@ use scanner_tests::sandbox::{Invocation, SandboxOptions};
 use scanner_tests::tmp_faults::{TmpFault, break_tmp, mend_tmp};
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, clamd, records};
+use crate::support::{DEADLINE, clamd, records, stream_begun};
 
 /// Room for definitions and scans; tmpfs takes memory for what is in it only.
 const TMP: u64 = 1 << 30;
@@ -139,27 +137,22 @@ async fn during(
     function: &Function,
     key: &str,
     part: u64,
-    meanwhile: impl Fn() + Send + Sync + 'static,
+    meanwhile: impl AsyncFn() + Send + Sync + 'static,
 ) -> (Value, bool) {
-    let folder = format!("/proc/{}/cwd/tmp", clamd(function.sandbox()).unwrap());
+    let clamd = clamd(function.sandbox()).unwrap();
     function.s3().on(Operation::GetObject, key).break_body_after(part);
-    // It blocks the thread of the server, so it waits for nothing that the server does.
     function.s3().on(Operation::GetObject, key).nth(2).before(move |_| {
-        until(|| {
-            let files = std::fs::read_dir(&folder).unwrap();
-            files.map(|file| file.unwrap().metadata().unwrap().len()).any(|length| length == part)
-        });
-        meanwhile();
+        let run = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(async {
+                stream_begun(clamd).await.unwrap();
+                meanwhile().await;
+            });
+        };
+        // On a thread of its own: this one is the server's, and stands still meanwhile.
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap());
     });
     deliver(function, key).await
-}
-
-fn until(mut holds: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < DEADLINE, "it does not come about");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// By then clamd has its file; it would say `OK` because it cannot make a folder to scan in.
@@ -170,7 +163,7 @@ async fn room_that_vanishes_during_a_scan_makes_nothing_clean() {
     deliver(&function, "warm-up").await;
     let pid = function.sandbox().init_pid().unwrap();
     put_infected(&function);
-    let vanish = move || break_tmp(pid, TmpFault::NoInodes).unwrap();
+    let vanish = async move || break_tmp(pid, TmpFault::NoInodes).unwrap();
     let (record, again) = during(&function, "eicar", 30, vanish).await;
     let got = (&record["outcome"], &record["error"], again);
     assert_eq!(got, (&json!("failed"), &json!("tmp-full"), true), "{record}");
@@ -179,7 +172,7 @@ async fn room_that_vanishes_during_a_scan_makes_nothing_clean() {
     is_infected(&function, "eicar", "room again").await;
 
     function.put("locked", samples::eicar());
-    let lock = move || break_tmp(pid, TmpFault::Unwritable).unwrap();
+    let lock = async move || break_tmp(pid, TmpFault::Unwritable).unwrap();
     let (record, again) = during(&function, "locked", 30, lock).await;
     let got = (&record["outcome"], &record["error"], again);
     assert_eq!(got, (&json!("failed"), &json!("tmp-unwritable"), true), "{record}");
@@ -197,9 +190,10 @@ async fn room_that_was_gone_for_a_while_makes_a_second_look_necessary() {
     let pid = function.sandbox().init_pid().unwrap();
     function.put("text", samples::text());
     let logs = function.sandbox().logs().clone();
-    let come_and_go = move || {
+    let come_and_go = async move || {
         break_tmp(pid, TmpFault::Bytes(8192)).unwrap();
-        until(|| logs.lines().iter().any(|line| line.contains("no room while clamd looks")));
+        let noticed = |line: &str| line.contains("no room while clamd looks");
+        logs.wait_for(noticed, DEADLINE).await.unwrap();
         mend_tmp(pid, TMP).unwrap();
     };
     let (record, again) = during(&function, "text", 100, come_and_go).await;
