@@ -4,10 +4,12 @@ pub mod conf;
 pub mod confine;
 pub mod honesty;
 mod process;
+mod room;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -15,7 +17,8 @@ use tokio::sync::Mutex;
 
 use crate::reply::{Answer, ReplyError};
 use conf::Limits;
-use process::Running;
+use process::{Proof, Running};
+pub use room::{NoRoom, free_bytes};
 
 /// The name by which the layer carries its own dynamic loader, in `lib/`. The layer's programs are
 /// started by it, so that they do not depend on the host's libraries.
@@ -25,6 +28,9 @@ pub const LOADER: &str =
 /// The name under which clamd loads [`honesty::SIGNATURES`]. The definitions have no file of this
 /// name.
 const HONESTY_FILE: &str = "s3-virusscan-honesty.ldb";
+
+/// How the name of the library begins by which libclamav opens RAR.
+const RAR_LIBRARY: &[u8] = b"libclamunrar_iface.so";
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -38,18 +44,16 @@ pub struct Paths {
     pub work_dir: PathBuf,
 }
 
+impl Paths {
+    /// Where clamd keeps what it is sent and what it unpacks.
+    fn temporary_dir(&self) -> PathBuf {
+        self.work_dir.join("tmp")
+    }
+}
+
 /// What can go wrong with clamd. None of it is a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum ClamdError {
-    /// The work folder cannot be prepared.
-    #[error("cannot prepare clamd's work folder {}", path.display())]
-    WorkDir {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// What it is to load cannot be put together.
     #[error("cannot lay out the definitions in {} for clamd", path.display())]
     Definitions {
@@ -85,6 +89,9 @@ pub enum ClamdError {
         /// What it said instead.
         answer: String,
     },
+    /// There is no room in its temporary folder, or there was none during the scan.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The connection broke, most often because clamd died.
     #[error("the connection to clamd broke")]
     Connection(#[source] io::Error),
@@ -98,19 +105,21 @@ impl ClamdError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::WorkDir { .. } | Self::Definitions { .. } => "clamd-work-dir",
+            Self::Definitions { .. } => "clamd-work-dir",
             Self::Spawn { .. } => "clamd-spawn",
             Self::Died { .. } => "clamd-died-starting",
             Self::Canary { .. } => "clamd-canary",
+            Self::NoRoom(error) => error.code(),
             Self::Connection(_) => "clamd-connection",
             Self::Reply(_) => "clamd-reply",
         }
     }
 
-    /// Whether the scan, tried once more, may end otherwise: clamd went away in the middle of it.
+    /// Whether the scan, tried once more and alone, may end otherwise: clamd went away in the middle
+    /// of it, or was ended because there was no room, which another scan may have taken.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::Reply(ReplyError::Empty))
+        matches!(self, Self::Connection(_) | Self::Reply(ReplyError::Empty) | Self::NoRoom(_))
     }
 }
 
@@ -122,6 +131,8 @@ pub struct Clamd {
     running: Mutex<Option<Running>>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
+    /// Whether its library for RAR is there, and works as far as is known.
+    opens_rar: AtomicBool,
 }
 
 impl Clamd {
@@ -131,9 +142,12 @@ impl Clamd {
     /// # Errors
     /// When the work folder cannot be prepared or the program cannot be started.
     pub fn start(paths: Paths, limits: Limits) -> Result<Self, ClamdError> {
-        prepare(&paths)?;
+        let opens_rar = has_rar_library(&paths);
+        prepare(&paths, opens_rar)?;
         let running = Running::spawn(&paths, &limits)?;
-        Ok(Self { paths, limits, filtered: running.filtered, running: Mutex::new(Some(running)) })
+        let filtered = running.filtered;
+        let (running, opens_rar) = (Mutex::new(Some(running)), AtomicBool::new(opens_rar));
+        Ok(Self { paths, limits, running, filtered, opens_rar })
     }
 
     /// Whether it is under the system call filter (see [`confine`]).
@@ -143,38 +157,57 @@ impl Clamd {
     }
 
     /// Waits until clamd answers and finds the EICAR test file; starts it again if it died or stands
-    /// still. Gives the engine's version.
+    /// still, or if it does not open RAR: then with a signature that says so. Gives the engine's
+    /// version.
     ///
     /// # Errors
-    /// When it cannot be started or does not find anything.
+    /// When it cannot be started, does not find anything, or has no room in its temporary folder.
     pub async fn ready(&self) -> Result<String, ClamdError> {
         let mut slot = self.running.lock().await;
+        loop {
+            let opens_rar = self.opens_rar.load(Ordering::Relaxed);
+            match self.prove(&mut slot, opens_rar).await? {
+                Proof::Works(engine) => return Ok(engine),
+                Proof::WithoutRar => {
+                    tracing::warn!("clamd does not open RAR; every RAR will be unsupported");
+                    self.opens_rar.store(false, Ordering::Relaxed);
+                    end(&mut slot).await;
+                }
+            }
+        }
+    }
+
+    async fn prove(
+        &self,
+        slot: &mut Option<Running>,
+        opens_rar: bool,
+    ) -> Result<Proof, ClamdError> {
         // One that ended before it was ready is kept: it has last words to report.
         if let Some(running) = slot.as_mut()
             && running.engine.is_some()
             && !running.alive(&self.socket()).await
         {
             tracing::warn!("clamd is gone; starting it again");
-            end(&mut slot).await;
+            end(slot).await;
         }
         let running = match slot.as_mut() {
             Some(running) => running,
             None => {
-                prepare(&self.paths)?;
+                prepare(&self.paths, opens_rar)?;
                 slot.insert(Running::spawn(&self.paths, &self.limits)?)
             }
         };
         if let Some(engine) = &running.engine {
-            return Ok(engine.clone());
+            return Ok(Proof::Works(engine.clone()));
         }
-        match running.prove(&self.socket()).await {
-            Ok(engine) => Ok(running.engine.insert(engine).clone()),
-            Err(error) => {
-                // Whatever it is that runs there, the next record starts with a new one.
-                end(&mut slot).await;
-                Err(error)
-            }
+        let proof = running.prove(&self.socket(), &self.paths.temporary_dir(), opens_rar).await;
+        match &proof {
+            Ok(Proof::Works(engine)) => running.engine = Some(engine.clone()),
+            Ok(Proof::WithoutRar) => {}
+            // Whatever it is that runs there, the next record starts with a new one.
+            Err(_) => drop(end(slot).await),
         }
+        proof
     }
 
     /// Streams one object to clamd and waits for its answer. The caller has waited for
@@ -182,12 +215,21 @@ impl Clamd {
     /// early must end in an error: else what came is scanned as if it were whole.
     ///
     /// # Errors
-    /// When the stream fails, the connection breaks, or the answer is no verdict.
+    /// When the stream fails, the connection breaks, or the answer is no verdict; and when there is
+    /// no room in clamd's temporary folder before, during or after the scan. Then clamd is ended, so
+    /// that the next [`Clamd::ready`] empties the folder, and has EICAR found again.
     pub async fn scan<S>(&self, stream: S) -> Result<Answer, ClamdError>
     where
         S: Stream<Item = io::Result<Bytes>>,
     {
-        process::scan(&self.socket(), stream).await
+        let socket = self.socket();
+        // On the heap: what streams an object is too large to be moved about.
+        let scan = Box::pin(process::scan(&socket, stream));
+        let answer = room::guard(&self.paths.temporary_dir(), scan).await;
+        if let Err(ClamdError::NoRoom(_)) = answer {
+            self.stop().await;
+        }
+        answer
     }
 
     /// Ends clamd at once, so that the next [`Clamd::ready`] starts a new one: the only way to stop
@@ -228,20 +270,38 @@ pub fn eicar() -> String {
     format!("{head}EICAR-{tail}")
 }
 
+/// EICAR, stored in a RAR 5 (<https://www.rarlab.com/technote.htm>). It lies there in one piece, but
+/// ClamAV's signatures for it ask for a file of its own.
+fn eicar_in_rar() -> Vec<u8> {
+    // Magic, header of the archive, header of the member `file.txt`.
+    const HEAD: &[u8] = b"Rar!\x1a\x07\x01\x00\xc5\x1a\x33\x32\x03\x01\x00\x00\
+        \xda\xb7\x53\x82\x17\x02\x02\x44\x04\x44\xa4\x83\x02\x3c\xcf\x51\x68\x00\x01\x08file.txt";
+    const END: &[u8] = b"\x1d\x77\x56\x51\x03\x05\x04\x00";
+    [HEAD, eicar().as_bytes(), END].concat()
+}
+
+/// libclamav looks for this library by itself. Without it, it says `OK` to every RAR.
+fn has_rar_library(paths: &Paths) -> bool {
+    let is_it = |entry: io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().as_encoded_bytes().starts_with(RAR_LIBRARY))
+    };
+    std::fs::read_dir(paths.clamav_dir.join("lib")).is_ok_and(|mut entries| entries.any(is_it))
+}
+
 /// Empties the work folder, which may hold the temporary files of a clamd that died, and puts
 /// together what clamd loads.
-fn prepare(paths: &Paths) -> Result<(), ClamdError> {
+fn prepare(paths: &Paths, opens_rar: bool) -> Result<(), ClamdError> {
     let work_dir = &paths.work_dir;
     let empty = || {
         match std::fs::remove_dir_all(work_dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        std::fs::create_dir_all(work_dir.join("tmp"))
+        std::fs::create_dir_all(paths.temporary_dir())
     };
-    empty().map_err(|source| ClamdError::WorkDir { path: work_dir.clone(), source })?;
+    empty().map_err(|source| NoRoom::unwritable(work_dir, source))?;
     let database = database_dir(work_dir);
-    lay_out(&paths.definitions_dir, &database)
+    lay_out(&paths.definitions_dir, &database, opens_rar)
         .map_err(|source| ClamdError::Definitions { path: paths.definitions_dir.clone(), source })
 }
 
@@ -252,25 +312,16 @@ fn database_dir(work_dir: &Path) -> PathBuf {
 
 /// clamd loads one folder: links to the definitions, which stay as they are, and the honesty
 /// database.
-fn lay_out(definitions_dir: &Path, database: &Path) -> io::Result<()> {
+fn lay_out(definitions_dir: &Path, database: &Path, opens_rar: bool) -> io::Result<()> {
     std::fs::create_dir(database)?;
     // Before the others, so that none of them can stand in its place.
-    std::fs::write(database.join(HONESTY_FILE), honesty::SIGNATURES)?;
+    let rar = if opens_rar { "" } else { honesty::RAR };
+    std::fs::write(database.join(HONESTY_FILE), [honesty::SIGNATURES, rar].concat())?;
     for entry in std::fs::read_dir(std::path::absolute(definitions_dir)?)? {
         let entry = entry?;
         std::os::unix::fs::symlink(entry.path(), database.join(entry.file_name()))?;
     }
     Ok(())
-}
-
-/// Bytes that are free on the file system of `dir`.
-///
-/// # Errors
-/// When the file system cannot be asked.
-pub fn free_bytes(dir: &Path) -> Result<u64, ClamdError> {
-    let statistics = rustix::fs::statvfs(dir)
-        .map_err(|source| ClamdError::WorkDir { path: dir.to_owned(), source: source.into() })?;
-    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
 /// Resident memory of a process in bytes: the line `VmRSS:  1234 kB` of its status (proc(5)).
@@ -289,6 +340,21 @@ mod tests {
     fn this_process_holds_memory_and_one_that_is_not_there_holds_none() {
         assert!(resident(std::process::id()).unwrap() > 1 << 20);
         assert_eq!(resident(u32::MAX), None);
+    }
+
+    #[test]
+    fn without_its_library_rar_is_a_signatures_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            clamav_dir: dir.path().to_owned(),
+            definitions_dir: dir.path().join("lib"),
+            work_dir: dir.path().join("work"),
+        };
+        assert!(!has_rar_library(&paths));
+        std::fs::create_dir(dir.path().join("lib")).unwrap();
+        assert!(!has_rar_library(&paths));
+        std::fs::write(dir.path().join("lib/libclamunrar_iface.so.12"), "").unwrap();
+        assert!(has_rar_library(&paths));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use function_common::clamd::conf::Limits;
-use function_common::clamd::{Clamd, ClamdError, Paths, free_bytes, resident};
+use function_common::clamd::conf::{Limits, RESERVE};
+use function_common::clamd::{Clamd, ClamdError, NoRoom, Paths, free_bytes, resident};
 use function_common::manifest::{self, Manifest};
 use function_common::service_error::chain;
 use tempfile::TempDir;
@@ -32,15 +32,6 @@ pub enum EngineError {
     /// No clamd.
     #[error(transparent)]
     Clamd(#[from] ClamdError),
-    /// The work folder cannot be prepared.
-    #[error("cannot prepare the folder {}", path.display())]
-    WorkDir {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl EngineError {
@@ -51,7 +42,6 @@ impl EngineError {
             Self::Definitions(DefinitionsError::None { .. }) => "no-definitions",
             Self::Definitions(_) => "definitions",
             Self::Clamd(error) => error.code(),
-            Self::WorkDir { .. } => "work-dir",
         }
     }
 }
@@ -75,7 +65,7 @@ pub enum Refreshed {
 pub struct Options {
     /// The unpacked layer.
     pub clamav_dir: PathBuf,
-    /// A folder of the engine's own; emptied at the start.
+    /// A folder of the engine's own; emptied before the first definitions come.
     pub work_dir: PathBuf,
     /// Memory of the function in MB.
     pub memory_mb: u32,
@@ -91,8 +81,6 @@ pub struct Engine {
     /// One permit for each scan at a time.
     permits: Semaphore,
     scans: u32,
-    /// Bytes that were free in the work folder before anything was put there.
-    room: u64,
     current: Mutex<Option<Arc<Generation>>>,
     /// Loads the shard that no scan has asked for yet.
     warming: Mutex<Option<JoinHandle<()>>>,
@@ -106,32 +94,24 @@ struct Checked {
     etag: Option<String>,
     /// By the wall clock: the other one stands still while the sandbox is frozen.
     at: Option<SystemTime>,
+    /// Bytes that were free in the work folder before anything was put there.
+    room: u64,
 }
 
 impl Engine {
     /// An engine without definitions; [`Engine::current`] loads them.
-    ///
-    /// # Errors
-    /// When the work folder cannot be prepared.
-    pub fn new(store: Store, options: Options) -> Result<Self, EngineError> {
-        let work_dir = &options.work_dir;
-        let fresh = match std::fs::remove_dir_all(work_dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => std::fs::create_dir_all(work_dir),
-        };
-        fresh.map_err(|source| EngineError::WorkDir { path: work_dir.clone(), source })?;
-        let room = free_bytes(work_dir)?;
-        let scans = Limits::for_function(options.memory_mb, room).scans;
-        Ok(Self {
+    #[must_use]
+    pub fn new(store: Store, options: Options) -> Self {
+        let scans = Limits::for_function(options.memory_mb, 0).scans;
+        Self {
             store,
             options,
             permits: Semaphore::new(scans as usize),
             scans,
-            room,
             current: Mutex::default(),
             warming: Mutex::default(),
             checked: tokio::sync::Mutex::default(),
-        })
+        }
     }
 
     /// How many scans run at the same time.
@@ -149,7 +129,8 @@ impl Engine {
     /// The generation in use; loads the published one when there is none yet.
     ///
     /// # Errors
-    /// When it cannot be fetched, or its base shard finds nothing.
+    /// When it cannot be fetched, there is no room for it, or its base shard finds nothing. The next
+    /// call tries again.
     pub async fn current(&self) -> Result<Arc<Generation>, EngineError> {
         if let Some(generation) = self.in_use() {
             return Ok(generation);
@@ -159,11 +140,12 @@ impl Engine {
         if let Some(generation) = self.in_use() {
             return Ok(generation);
         }
+        let room = self.empty_folder()?;
         let started = Instant::now();
         let Current { manifest, etag } =
             self.store.manifest(None).await?.expect("only a known manifest can be unchanged");
         let manifest_ms = milliseconds(started.elapsed());
-        let generation = self.load(manifest)?;
+        let generation = self.load(manifest, room)?;
         let base = generation.base.clamd().await?;
         let fetched_ms = milliseconds(started.elapsed());
         // The other one behind it, with two cores as well: most objects wait for the base shard only,
@@ -182,7 +164,7 @@ impl Engine {
             load_ms = milliseconds(started.elapsed()) - fetched_ms,
             "ready"
         );
-        *checked = Checked { etag: Some(etag), at: Some(SystemTime::now()) };
+        *checked = Checked { etag: Some(etag), at: Some(SystemTime::now()), room };
         self.put_in_use(Arc::clone(&generation));
         Ok(generation)
     }
@@ -210,7 +192,7 @@ impl Engine {
         checked.etag = Some(etag);
         let (from, to) = (old.manifest.version, manifest.version);
         let started = Instant::now();
-        match self.change(old, manifest).await {
+        match self.change(old, manifest, checked.room).await {
             Ok(side_by_side) => {
                 let change_ms = milliseconds(started.elapsed());
                 tracing::info!(from, to, side_by_side, change_ms, "changed to newer definitions");
@@ -225,8 +207,13 @@ impl Engine {
     }
 
     /// Says whether both generations stood side by side.
-    async fn change(&self, old: Arc<Generation>, manifest: Manifest) -> Result<bool, EngineError> {
-        let new = self.load(manifest)?;
+    async fn change(
+        &self,
+        old: Arc<Generation>,
+        manifest: Manifest,
+        room: u64,
+    ) -> Result<bool, EngineError> {
+        let new = self.load(manifest, room)?;
         new.fetch().await?;
         self.stop_warming().await;
         let side_by_side = self.has_room_beside(&old).await;
@@ -243,11 +230,28 @@ impl Engine {
         Ok(side_by_side)
     }
 
-    fn load(&self, manifest: Manifest) -> Result<Arc<Generation>, EngineError> {
+    /// Empties the work folder, of which nothing is in use. Gives the bytes that are free then.
+    fn empty_folder(&self) -> Result<u64, EngineError> {
+        let work_dir = &self.options.work_dir;
+        let empty = match std::fs::remove_dir_all(work_dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir_all(work_dir),
+        };
+        empty.map_err(|source| ClamdError::from(NoRoom::unwritable(work_dir, source)))?;
+        Ok(free_bytes(work_dir)?)
+    }
+
+    /// `room`: bytes for definitions and scans together.
+    fn load(&self, manifest: Manifest, room: u64) -> Result<Arc<Generation>, EngineError> {
         // Two generations may be there at once.
         let definitions = manifest.unpacked_size().saturating_mul(2);
-        let room = self.room.saturating_sub(definitions);
-        let limits = Limits::for_function(self.options.memory_mb, room);
+        let needed = definitions.saturating_add(RESERVE);
+        let limits = Limits::for_function(self.options.memory_mb, room.saturating_sub(definitions));
+        if limits.object == 0 {
+            // Else every object would be too large, which is not the objects' fault.
+            let dir = self.options.work_dir.clone();
+            return Err(ClamdError::from(NoRoom::Bytes { dir, free: room, needed }).into());
+        }
         Generation::new(&self.store, manifest, &self.options, limits).map(Arc::new)
     }
 
@@ -302,7 +306,7 @@ impl Generation {
     ) -> Result<Self, EngineError> {
         let path = &options.work_dir;
         let dir = tempfile::Builder::new().prefix("g").tempdir_in(path);
-        let dir = dir.map_err(|source| EngineError::WorkDir { path: path.clone(), source })?;
+        let dir = dir.map_err(|source| ClamdError::from(NoRoom::unwritable(path, source)))?;
         let shard = |shard: &manifest::Shard| Shard {
             manifest: shard.clone(),
             store: store.clone(),

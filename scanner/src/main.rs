@@ -56,7 +56,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         max_check: config.definitions_max_check,
     };
     let store = Store::new(s3.clone(), config.definitions_bucket.clone());
-    let engine = Arc::new(Engine::new(store, options)?);
+    let engine = Arc::new(Engine::new(store, options));
     let loading = tokio::spawn({
         let engine = Arc::clone(&engine);
         async move { engine.current().await.map(drop) }

@@ -34,5 +34,6 @@ pub mod sns_https;
 pub mod stock_clamd;
 pub mod subscriber;
 pub mod template;
+pub mod tmp_faults;
 pub mod world;
 pub mod written;

@@ -185,6 +185,13 @@ impl Sandbox {
         self.processes().into_iter().find(bootstrap)
     }
 
+    /// A process that is there from the start to the end of the sandbox.
+    #[must_use]
+    pub fn init_pid(&self) -> Option<u32> {
+        let bubblewrap = self.bubblewrap.lock().map_or(u32::MAX, |child| child.id());
+        processes::children(bubblewrap).first().copied()
+    }
+
     /// Every running clamd, as this host numbers them. (Its first argument may be a loader.)
     #[must_use]
     pub fn clamd_pids(&self) -> Vec<u32> {

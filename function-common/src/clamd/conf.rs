@@ -14,7 +14,7 @@ const MB_PER_VCPU: u32 = 1769;
 const MAX_SCANS: u32 = 6;
 
 /// Room in `/tmp` that no scan is given, in bytes: a full `/tmp` makes clamd answer "OK" unlooked.
-const RESERVE: u64 = 64 << 20;
+pub const RESERVE: u64 = 64 << 20;
 
 /// The least that clamd is told, in bytes.
 const FLOOR: u64 = 4096;

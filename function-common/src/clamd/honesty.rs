@@ -16,6 +16,12 @@ use notifier_common::Reason;
 /// it is for.
 pub const SIGNATURES: &str = include_str!("honesty.ldb");
 
+/// One more, for a clamd that does not open RAR: RAR 4 and 5, also behind a program that unpacks it,
+/// where the first header of the archive has to be there as well.
+pub const RAR: &str = "\
+Heuristics.S3-Virusscan.Unsupported.Rar;Engine:81-255,Target:0;0|1|2;\
+0:526172211a07(00|01);526172211a0700????73????0d00;526172211a070100??????????(01|04)\n";
+
 /// Where their names begin; a kind and what was recognised follow.
 pub const PREFIX: &str = "Heuristics.S3-Virusscan.";
 
@@ -41,8 +47,10 @@ mod tests {
 
     #[test]
     fn every_signature_has_a_name_of_its_own_that_says_why() {
+        assert!(SIGNATURES.ends_with('\n'), "another line can follow");
         let mut names = BTreeSet::new();
-        for line in SIGNATURES.lines().filter(|line| !line.starts_with('#')) {
+        let lines = SIGNATURES.lines().filter(|line| !line.starts_with('#'));
+        for line in lines.chain(RAR.lines()) {
             let name = line.split(';').next().unwrap();
             assert!(reason(name).is_some(), "{line}");
             assert!(names.insert(name), "{name} twice");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, future, stream};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
-use super::{ClamdError, LOADER, Paths, database_dir, eicar};
+use super::{ClamdError, LOADER, NoRoom, Paths, database_dir, eicar, eicar_in_rar, room};
 use crate::reply::{self, Answer};
 
 /// How often a starting clamd is asked whether it is there.
@@ -35,6 +35,22 @@ const LOG_LINES: usize = 100;
 
 /// The end of the log comes with the end of the process, unless somebody else holds its pipes.
 const LOG_TIME: Duration = Duration::from_secs(1);
+
+/// ClamAV matches no signature against files of fewer bytes (`cl_scandesc_callback` in libclamav's
+/// `scanners.c`, 1.4).
+const SMALLEST: usize = 6;
+
+/// What goes behind a smaller one.
+const PADDING: &[u8; SMALLEST] = &[b'\n'; SMALLEST];
+
+/// What a clamd that finds EICAR has shown.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// It works; its version.
+    Works(String),
+    /// It was to open RAR, and does not.
+    WithoutRar,
+}
 
 /// One clamd. It ends with this value.
 #[derive(Debug)]
@@ -54,7 +70,7 @@ impl Running {
         let work_dir = &paths.work_dir;
         let conf = work_dir.join("clamd.conf");
         std::fs::write(&conf, conf::render(limits, &database_dir(work_dir), work_dir))
-            .map_err(|source| ClamdError::WorkDir { path: conf.clone(), source })?;
+            .map_err(|source| NoRoom::unwritable(work_dir, source))?;
 
         let lib = paths.clamav_dir.join("lib");
         let program = paths.clamav_dir.join("bin/clamd");
@@ -97,8 +113,14 @@ impl Running {
         matches!(self.child.try_wait(), Ok(None)) && answers(socket).await
     }
 
-    /// Waits for the first PONG, then sends EICAR the way that objects go. Gives the version.
-    pub(super) async fn prove(&mut self, socket: &Path) -> Result<String, ClamdError> {
+    /// Waits for the first PONG, then sends EICAR the way that objects go: in a RAR where that is to
+    /// be opened, which shows both, else as it is.
+    pub(super) async fn prove(
+        &mut self,
+        socket: &Path,
+        temporary_dir: &Path,
+        opens_rar: bool,
+    ) -> Result<Proof, ClamdError> {
         let mut interval = tokio::time::interval(PING_INTERVAL);
         loop {
             interval.tick().await;
@@ -110,13 +132,19 @@ impl Running {
                 return Err(ClamdError::Died { status, log: self.whole_log().await.join(" | ") });
             }
         }
-        let canary = futures_util::stream::iter([Ok(Bytes::from(eicar()))]);
-        match scan(socket, canary).await? {
-            Answer::Infected(_) => {}
-            other => return Err(ClamdError::Canary { answer: format!("{other:?}") }),
+        let ask = async |canary: Vec<u8>| {
+            let canary = stream::iter([Ok(Bytes::from(canary))]);
+            room::guard(temporary_dir, scan(socket, canary)).await
+        };
+        if !(opens_rar && matches!(ask(eicar_in_rar()).await?, Answer::Infected(_))) {
+            match ask(eicar().into_bytes()).await? {
+                Answer::Infected(_) if opens_rar => return Ok(Proof::WithoutRar),
+                Answer::Infected(_) => {}
+                other => return Err(ClamdError::Canary { answer: format!("{other:?}") }),
+            }
         }
         let version = get_version(connection(socket)).await.map_err(ClamdError::Connection)?;
-        Ok(engine_version(&version))
+        Ok(Proof::Works(engine_version(&version)))
     }
 
     /// Its process id, while it runs.
@@ -155,8 +183,29 @@ pub(super) async fn scan<S>(socket: &Path, stream: S) -> Result<Answer, ClamdErr
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
-    let reply = scan_stream(stream, connection(socket), Some(CHUNK)).await;
+    let reply = scan_stream(padded(stream), connection(socket), Some(CHUNK)).await;
     Ok(reply::parse(&reply.map_err(ClamdError::Connection)?)?)
+}
+
+/// Makes something that clamd looks at of what is too small for it. What is empty stays so.
+fn padded<S>(stream: S) -> impl Stream<Item = io::Result<Bytes>>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    let end = stream::once(future::ready(None));
+    let parts = stream.map(Some).chain(end).scan(0, |length: &mut usize, part| {
+        let part = match part {
+            Some(part) => {
+                *length += part.as_ref().map_or(0, Bytes::len);
+                Some(part)
+            }
+            None => {
+                (1..SMALLEST).contains(length).then(|| Ok(Bytes::from_static(&PADDING[*length..])))
+            }
+        };
+        future::ready(Some(part))
+    });
+    parts.filter_map(future::ready)
 }
 
 /// `ClamAV 1.4.6/28129/Sun Sep 20 06:26:26 2026` → `1.4.6`.
@@ -182,6 +231,22 @@ async fn follow(output: impl AsyncRead + Unpin, log: Arc<Mutex<VecDeque<String>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_small_for_clamd_is_padded_and_nothing_else() {
+        for (parts, expected) in [
+            (vec![], ""),
+            (vec![""], ""),
+            (vec!["a"], "a\n\n\n\n\n"),
+            (vec!["ab", "", "cde"], "abcde\n"),
+            (vec!["abc", "def"], "abcdef"),
+            (vec!["abcdefg"], "abcdefg"),
+        ] {
+            let parts = parts.into_iter().map(|part| Ok(Bytes::from(part)));
+            let sent: Vec<_> = padded(stream::iter(parts)).map(Result::unwrap).collect().await;
+            assert_eq!(sent.concat(), expected.as_bytes());
+        }
+    }
 
     #[test]
     fn the_engine_version_is_the_part_before_the_database() {

@@ -202,6 +202,30 @@ pub(super) const DAMAGED: [Recipe; 13] = [
     ),
 ];
 
+/// What is beyond the limits that clamd comes with: `MaxHTMLNormalize` of 40 MB, `MaxFileSize` of
+/// 100 MB, `MaxScanSize` of 400 MB (clamd.conf(5) of 1.4). The payload is at the end. Each takes
+/// seconds, so they are made with the marker only.
+pub(super) const BEYOND: [Recipe; 4] = [
+    (
+        "HTML of 42 MB, in entities",
+        "(printf '<html><body>'; yes '<p>x</p>' | head -n 4700000; \
+        perl -ne 'print map {sprintf \"&#%d;\", ord} split //' a.txt; echo '</body></html>') > out",
+        Opened,
+    ),
+    ("file of 99 MB", "(head -c 99000000 /dev/zero; cat a.txt) > out", Opened),
+    (
+        "zip, member of 110 MB",
+        "(head -c 110000000 /dev/zero; cat a.txt) > b; 7z a -tzip -mx=1 o.zip b; mv o.zip out",
+        Opened,
+    ),
+    (
+        "zip, five members of 95 MB",
+        "for n in 1 2 3 4; do head -c 95000000 /dev/zero > $n; done; \
+        (head -c 95000000 /dev/zero; cat a.txt) > 5; 7z a -tzip -mx=1 o.zip 1 2 3 4 5; mv o.zip out",
+        Opened,
+    ),
+];
+
 /// What no signature recognises.
 pub(super) const BLIND: [Recipe; 9] = [
     (

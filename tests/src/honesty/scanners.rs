@@ -69,7 +69,7 @@ impl Ours {
             max_check: config.definitions_max_check,
         };
         let store = Store::new(definitions.client(), config.definitions_bucket.clone());
-        let engine = Arc::new(Engine::new(store, options).context("preparing the engine")?);
+        let engine = Arc::new(Engine::new(store, options));
         engine.current().await.context("loading the definitions")?;
         let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off);
         let sns = FakeSns::new().client();

@@ -109,11 +109,21 @@ pub(super) const SHAPES: [Shape; 69] = [
 pub(super) type Made = (&'static str, fn(&Payload) -> anyhow::Result<Vec<u8>>, Expected);
 
 /// What takes more than a magic.
-pub(super) const MADE: [Made; 30] = [
+pub(super) const MADE: [Made; 32] = [
     ("text", |payload| Ok(payload.text.clone()), Opened),
     ("PDF", |payload| Ok([samples::pdf("x"), payload.text.clone()].concat()), Opened),
     ("RAR 4", |payload| samples::rar4(&payload.gzip), Opened),
     ("RAR 5", |payload| Ok(samples::rar5(&payload.gzip)), Opened),
+    (
+        "RAR 4 behind a program",
+        |payload| Ok([std::fs::read("/bin/true")?, samples::rar4(&payload.gzip)?].concat()),
+        Opened,
+    ),
+    (
+        "RAR 5 behind a program",
+        |payload| Ok([std::fs::read("/bin/true")?, samples::rar5(&payload.gzip)].concat()),
+        No(Unsupported),
+    ),
     (
         "RAR 5, volume",
         |payload| Ok(samples::rar5_volume(&reversed(&payload.gzip))),
@@ -214,7 +224,7 @@ pub(super) const MADE: [Made; 30] = [
 ];
 
 /// What no signature recognises.
-pub(super) const HIDDEN: [Made; 7] = [
+pub(super) const HIDDEN: [Made; 8] = [
     (
         "zip, damaged in its data",
         |payload| {
@@ -262,6 +272,14 @@ pub(super) const HIDDEN: [Made; 7] = [
         "HTML comment",
         |payload| Ok([b"<html><!-- ", &*payload.text, b" --><body>x</body></html>"].concat()),
         Blind("comments of HTML"),
+    ),
+    (
+        "HTML in UTF-16, big-endian, unmarked",
+        |payload| {
+            let page = page(&entities(&payload.text));
+            Ok(page.iter().flat_map(|byte| [0, *byte]).collect())
+        },
+        Blind("HTML in big-endian UTF-16 without its mark"),
     ),
     (
         "gzip behind a text",

@@ -189,7 +189,7 @@ impl World {
             max_check: Duration::from_secs(300),
         };
         let store = Store::new(self.s3.client(), BUCKET.clone());
-        let engine = Engine::new(store, options).expect("a folder");
+        let engine = Engine::new(store, options);
         let generation = engine.current().await.expect("the generation can be used");
         let mut answers = Vec::new();
         for shard in [Some(&generation.base), generation.pe.as_ref()].into_iter().flatten() {

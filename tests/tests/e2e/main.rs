@@ -13,5 +13,6 @@ mod rails;
 mod stalls;
 mod subscriber;
 mod support;
+mod tmp;
 mod whole;
 mod world;

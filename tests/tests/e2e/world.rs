@@ -156,14 +156,55 @@ async fn no_key_is_too_odd() {
     }
 }
 
+/// A page that shows the marker only to who reads its character set and then resolves entities.
+fn pages() -> Vec<(&'static str, Vec<u8>)> {
+    let entities: String = samples::MARKER.iter().map(|byte| format!("&#{byte};")).collect();
+    let text = format!("<html><head></head><body><p>ä{entities}</p></body></html>\n");
+    let marked = format!("\u{FEFF}{text}");
+    let utf_16 =
+        |text: &str, order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect();
+    let utf_32 = |text: &str, order: fn(u32) -> [u8; 4]| {
+        text.chars().flat_map(|c| order(u32::from(c))).collect()
+    };
+    let mut pages: Vec<(_, Vec<u8>)> = vec![
+        ("UTF-8", text.clone().into_bytes()),
+        ("UTF-16, little-endian", utf_16(&marked, u16::to_le_bytes)),
+        ("UTF-16, little-endian, unmarked", utf_16(&text, u16::to_le_bytes)),
+        ("UTF-16, big-endian", utf_16(&marked, u16::to_be_bytes)),
+        ("UTF-32, little-endian", utf_32(&marked, u32::to_le_bytes)),
+        ("UTF-32, little-endian, unmarked", utf_32(&text, u32::to_le_bytes)),
+        ("UTF-32, big-endian", utf_32(&marked, u32::to_be_bytes)),
+        ("UTF-32, big-endian, unmarked", utf_32(&text, u32::to_be_bytes)),
+    ];
+    // A word in each, as its bytes.
+    let sets: [(_, &[u8]); 10] = [
+        ("ISO-8859-1", b"\xe4"),
+        ("ISO-8859-5", b"\xd6"),
+        ("ISO-8859-15", b"\xa4"),
+        ("windows-1252", b"\x80"),
+        ("KOI8-R", b"\xd6"),
+        ("Shift_JIS", b"\x93\xfa\x96\x7b"),
+        ("EUC-JP", b"\xc6\xfc\xcb\xdc"),
+        ("ISO-2022-JP", b"\x1b$BF|K\\\x1b(B"),
+        ("Big5", b"\xa4\xa4"),
+        ("GB18030", b"\xd6\xd0"),
+    ];
+    for (set, word) in sets {
+        let head = format!("<html><head><meta charset=\"{set}\"></head><body><p>");
+        let tail = format!("{entities}</p></body></html>\n");
+        pages.push((set, [head.as_bytes(), word, tail.as_bytes()].concat()));
+    }
+    pages
+}
+
 /// Here and not on the host, which may have converters of its own.
 #[tokio::test]
-async fn html_in_utf_32_is_read() {
+async fn html_in_any_character_set_is_read() {
     let world = world(|_| {}).await.unwrap();
-    let marker = String::from_utf8(samples::MARKER.to_vec()).unwrap();
-    let html = format!("\u{FEFF}<html><head></head><body><p>{marker}</p></body></html>\n");
-    let utf_32: Vec<u8> = html.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
-    world.put(UPLOADS, "page.html", utf_32).await.unwrap();
-    let finding = world.finding_for("page.html", DEADLINE).await.unwrap();
-    assert_eq!(finding.attribute("status"), Some("infected"));
+    for (set, page) in pages() {
+        assert!(!page.windows(samples::MARKER.len()).any(|bytes| bytes == samples::MARKER));
+        world.put(UPLOADS, set, page).await.unwrap();
+        let finding = world.finding_for(set, DEADLINE).await.unwrap();
+        assert_eq!(finding.attribute("status"), Some("infected"), "{set}");
+    }
 }

@@ -52,6 +52,24 @@ async fn a_body_that_breaks_again_and_again_is_given_back() {
     assert!(world.sns.published().is_empty());
 }
 
+/// Without a length its end looks like the end of the object.
+#[tokio::test]
+async fn a_body_that_ends_early_again_and_again_without_an_error_is_given_back() {
+    let world = world().await;
+    let stored = world.s3.put(BUCKET, "k", marked());
+    world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
+    world.s3.on(Operation::GetObject, "k").nth(2).times(20).end_body_after_without_length(0);
+    let event = s3_event(&[s3_record(BUCKET, "k", &stored)]);
+    assert_eq!(failed(&world.invoke(queue(&[event])).await.unwrap()), ["m0"]);
+    let record = world.record();
+    assert_eq!((&record["error"], &record["retry"]), (&json!("read"), &json!(true)));
+    let message = record["error_message"].as_str().unwrap();
+    let expected = "reading broke off at byte 100000 of 300061: the body ended early";
+    assert!(message.ends_with(expected), "{message}");
+    assert_eq!(world.tag(BUCKET, "k", None), None);
+    assert!(world.sns.published().is_empty());
+}
+
 #[tokio::test]
 async fn overwritten_between_break_and_resumption_is_not_a_mixture() {
     let world = world().await;

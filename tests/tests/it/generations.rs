@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use function_common::manifest::{BASE, MANIFEST_KEY};
+use function_common::manifest::{BASE, MANIFEST_KEY, PE};
 use jiff::Timestamp;
 use scanner::config::Config;
 use scanner::engine::Refreshed;
 use scanner_tests::definitions;
-use scanner_tests::fake_s3::{Body, Operation};
+use scanner_tests::fake_s3::{Body, Operation, Stored};
 use scanner_tests::generations::{BUCKET as DEFINITIONS, Generation};
 use scanner_tests::samples;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::support::{
-    BUCKET, World, clamd_dir, failed, generation, queue, s3_event, s3_record, world, world_on,
-    world_with,
+    BUCKET, World, clamd_dir, failed, generation, queue, s3_event, s3_record, world, world_of,
+    world_on, world_with,
 };
 
 /// What version 7 does not know and version 8 does.
@@ -99,10 +99,15 @@ async fn begin(memory_mb: u32) -> Begun {
     let body = Body::Repeat { byte: b'x', len: 300_000, tail: Bytes::from_static(samples::MARKER) };
     let stored = world.s3.put(BUCKET, "slow", body);
     world.s3.on(Operation::GetObject, "slow").break_body_after(100_000);
+    held(world, stored, 2).await
+}
+
+/// Begins the scan of `slow`, and holds it before the `nth` time that it is read.
+async fn held(world: Arc<World>, stored: Stored, nth: usize) -> Begun {
     let (go_on, wait) = mpsc::channel();
     let (say, begun) = oneshot::channel();
     let (wait, say) = (Mutex::new(wait), Mutex::new(Some(say)));
-    world.s3.on(Operation::GetObject, "slow").nth(2).before(move |_| {
+    world.s3.on(Operation::GetObject, "slow").nth(nth).before(move |_| {
         say.lock().unwrap().take().unwrap().send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
     });
@@ -135,6 +140,36 @@ async fn a_scan_that_runs_during_the_change_ends_right_and_with_its_own_generati
     let record = world.records().pop().unwrap();
     assert_eq!((&record["definitions"]["version"], &record["scans"]), (&json!(7), &json!(1)));
     assert_eq!(world.clamd_pids().len(), 1, "it ends with its last scan");
+}
+
+/// The second generation knows nothing of the program: joined with what it says, it would be clean.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_judged_by_the_shards_of_one_generation() {
+    let first = Generation::sharded(7, Timestamp::now()).unwrap();
+    let world = Arc::new(world_of(first, |_| {}).await);
+    world.upload(BUCKET, "warm-up", samples::program(b"")).await.unwrap();
+    let stored = world.s3.put(BUCKET, "slow", samples::program(samples::PE_MARKER));
+    let Begun { world, scan, go_on } = held(world, stored, 1).await;
+
+    let now = Timestamp::now();
+    let file = |bytes| vec![("daily.cud".to_owned(), bytes)];
+    let [base, _] = definitions::shards(8, now).unwrap();
+    let shards = [(BASE, file(base)), (PE, file(definitions::whole(8, now).unwrap()))];
+    Generation::new(8, now, &shards).unwrap().publish_in(&world.definitions);
+    let change = async {
+        while world.engine.current().await.unwrap().manifest.version != 8 {
+            world.engine.refresh().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, change).await.unwrap();
+    go_on.send(()).unwrap();
+    scan.await.unwrap();
+    assert_eq!(world.tag(BUCKET, "slow", None).as_deref(), Some("infected"));
+    let record = world.records().pop().unwrap();
+    assert_eq!((&record["definitions"]["version"], &record["pe"]), (&json!(7), &json!(true)));
+    world.upload(BUCKET, "next", samples::program(samples::PE_MARKER)).await.unwrap();
+    assert_eq!(world.tag(BUCKET, "next", None).as_deref(), Some("clean"), "by the second alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

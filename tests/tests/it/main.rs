@@ -16,4 +16,5 @@ mod shards;
 mod support;
 mod tagging;
 mod triggers;
+mod unlooked;
 mod verdicts;

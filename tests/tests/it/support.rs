@@ -118,7 +118,7 @@ async fn world_in(
         max_check: config.definitions_max_check,
     };
     let store = Store::new(recorder.s3(&definitions.client()), config.definitions_bucket.clone());
-    let engine = Arc::new(Engine::new(store, options).unwrap());
+    let engine = Arc::new(Engine::new(store, options));
     let s3 = FakeS3::new().bucket(BUCKET, Versioning::Off).bucket(VERSIONED, Versioning::On);
     let (sns, event_bridge) = (FakeSns::new(), FakeEventBridge::new());
     let events = recorder.event_bridge(&event_bridge.client());

@@ -98,3 +98,38 @@ async fn the_largest_objects_side_by_side_leave_the_reserve_of_tmp() {
     }
     assert_eq!(function.s3().tags(BUCKET, "a.bin", None).map(|tags| tags.len()), Some(1));
 }
+
+/// A page of `size` bytes that shows the marker to who resolves its entities, in a gzip.
+fn packed_page(size: u64) -> Vec<u8> {
+    let entities: String = samples::MARKER.iter().map(|byte| format!("&#{byte};")).collect();
+    let line = "<p>Words of an ordinary page, and more of them.</p>";
+    let lines = size / (line.len() as u64 + 1);
+    let commands = format!(
+        "(printf '<html><body>'; yes '{line}' | \
+         head -n {lines}; printf '{entities}</body></html>') | gzip -1"
+    );
+    let output = std::process::Command::new("sh").args(["-c", &commands]).output();
+    output.expect("a shell runs").stdout
+}
+
+/// ClamAV writes a page two more times while it reads it, without and with its tags, and counts
+/// neither. So a page within the limits can fill `/tmp`; what is then read of it is not all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_fills_tmp_while_it_is_read_is_not_clean() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(512 * MIB).await;
+    function.put("small.html.gz", packed_page(MIB));
+    assert_eq!(verdict(&function, "small.html.gz").await.0["outcome"], "infected");
+
+    function.put("page.html.gz", packed_page(200 * MIB));
+    let (failed, free) = fewest_free(&function, function.invoke(&["page.html.gz"])).await;
+    assert!(failed.is_err());
+    assert!(free < 32 * MIB, "{free} bytes of /tmp were free: the page is too small");
+    let record = function.record("page.html.gz").await.expect("it was looked at");
+    let got = (&record["outcome"], &record["error"], &record["scans"]);
+    assert_eq!(got, (&"failed".into(), &"tmp-full".into(), &2.into()), "{record}");
+    assert_eq!(function.tag("page.html.gz"), None);
+
+    function.put("next.html.gz", packed_page(MIB));
+    assert_eq!(verdict(&function, "next.html.gz").await.0["outcome"], "infected");
+}

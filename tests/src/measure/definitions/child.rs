@@ -48,7 +48,7 @@ pub async fn scanner(
         max_check: Duration::ZERO,
     };
     let store = Store::new(s3.clone(), generations::BUCKET.to_owned());
-    let engine = Arc::new(Engine::new(store, options)?);
+    let engine = Arc::new(Engine::new(store, options));
     let peak = Peak::watch();
     match role {
         "cold" => cold(&engine, begin).await?,
