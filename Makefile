@@ -94,8 +94,10 @@ honesty: layer resolved ## what is said of files that cannot be looked into, bes
 	@target/debug/honesty
 
 FOLDERS ?=
-false-alarms: layer resolved ## what is said of ordinary files of this machine; FOLDERS="..." for others
+false-alarms: layer resolved ## what is said of ordinary files: made ones and this machine's; FOLDERS="..." for others
 	@$(BUILD) false-alarms
+	@.ci/ordinary-files target/ordinary-files
+	@target/debug/false-alarms target/ordinary-files
 	@target/debug/false-alarms $(FOLDERS)
 
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
