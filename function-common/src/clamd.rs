@@ -119,21 +119,23 @@ impl ClamdError {
 pub struct Clamd {
     paths: Paths,
     limits: Limits,
+    alert_macros: bool,
     running: Mutex<Option<Running>>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
 }
 
 impl Clamd {
-    /// Starts clamd. It goes on loading its database in the background; [`Clamd::ready`] waits for
+    /// Starts clamd; with `alert_macros` it calls Office documents with VBA macros infected. It goes on loading its database in the background; [`Clamd::ready`] waits for
     /// it.
     ///
     /// # Errors
     /// When the work folder cannot be prepared or the program cannot be started.
-    pub fn start(paths: Paths, limits: Limits) -> Result<Self, ClamdError> {
+    pub fn start(paths: Paths, limits: Limits, alert_macros: bool) -> Result<Self, ClamdError> {
         prepare(&paths)?;
-        let running = Running::spawn(&paths, &limits)?;
-        Ok(Self { paths, limits, filtered: running.filtered, running: Mutex::new(Some(running)) })
+        let running = Running::spawn(&paths, &limits, alert_macros)?;
+        let filtered = running.filtered;
+        Ok(Self { paths, limits, alert_macros, filtered, running: Mutex::new(Some(running)) })
     }
 
     /// Whether it is under the system call filter (see [`confine`]).
@@ -161,7 +163,7 @@ impl Clamd {
             Some(running) => running,
             None => {
                 prepare(&self.paths)?;
-                slot.insert(Running::spawn(&self.paths, &self.limits)?)
+                slot.insert(Running::spawn(&self.paths, &self.limits, self.alert_macros)?)
             }
         };
         if let Some(engine) = &running.engine {

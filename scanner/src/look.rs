@@ -28,6 +28,13 @@ pub enum Looked {
         /// Who said so.
         generation: Arc<Generation>,
     },
+    /// The deadline came while clamd had these bytes.
+    OutOfTime {
+        /// The bytes.
+        identity: Identity,
+        /// Who did not get ready.
+        generation: Arc<Generation>,
+    },
     /// There is nothing to judge, for this reason.
     Nothing(&'static str),
 }
@@ -59,6 +66,7 @@ async fn look_once(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Looked, ScanError> {
+    record.detail = None;
     let waiting = Instant::now();
     let _permit = timeout_at(deadline.into(), app.engine.permits().acquire_many(permits))
         .await
@@ -76,10 +84,11 @@ async fn look_once(
                 let verdict = Verdict::Unscannable { reason };
                 return Ok(Looked::At { identity, verdict, generation });
             }
+            Asked::OutOfTime(identity) => return Ok(Looked::OutOfTime { identity, generation }),
             Asked::Nothing(reason) => return Ok(Looked::Nothing(reason)),
         };
     let pe = match (&generation.pe, &base) {
-        (Some(pe), Answer::PortableExecutable | Answer::Unscannable(_)) => {
+        (Some(pe), Answer::PortableExecutable | Answer::Unscannable(..)) => {
             // The same bytes once more; keeping them would take memory or /tmp for every object.
             let same = ObjectRef {
                 version_id: identity.version_id.clone(),
@@ -92,6 +101,9 @@ async fn look_once(
                 Asked::Unscannable(identity, reason) => {
                     let verdict = Verdict::Unscannable { reason };
                     return Ok(Looked::At { identity, verdict, generation });
+                }
+                Asked::OutOfTime(identity) => {
+                    return Ok(Looked::OutOfTime { identity, generation });
                 }
                 Asked::Nothing(reason) => return Ok(Looked::Nothing(reason)),
             }
@@ -109,8 +121,8 @@ fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdError> {
         (Answer::Infected(signature), _) | (_, Some(Answer::Infected(signature))) => {
             Ok(Verdict::Infected { signatures: vec![signature] })
         }
-        (Answer::Unscannable(reason), _)
-        | (Answer::PortableExecutable, Some(Answer::Unscannable(reason))) => {
+        (Answer::Unscannable(reason, _), _)
+        | (Answer::PortableExecutable, Some(Answer::Unscannable(reason, _))) => {
             Ok(Verdict::Unscannable { reason })
         }
         (Answer::Clean, None) | (Answer::PortableExecutable, Some(Answer::Clean)) => {
@@ -128,6 +140,8 @@ enum Asked {
     Answer(Identity, Answer),
     /// Not asked: it could not have looked.
     Unscannable(Identity, Reason),
+    /// It had not answered when the deadline came.
+    OutOfTime(Identity),
     Nothing(&'static str),
 }
 
@@ -162,6 +176,9 @@ async fn ask(
         Opened::Archived(identity) => {
             return Ok(Asked::Unscannable(identity, Reason::ArchivedStorageClass));
         }
+        Opened::CustomerKey(identity) => {
+            return Ok(Asked::Unscannable(identity, Reason::CustomerKey));
+        }
     };
     let identity = object.identity.clone();
     if identity.size > generation.limits.object {
@@ -182,16 +199,37 @@ async fn ask(
     let Ok(answer) = answer else {
         // Its client has gone, but clamd goes on with the scan; only its end stops it.
         shard.stop().await;
-        return Err(ScanError::Deadline);
+        return Ok(Asked::OutOfTime(identity));
     };
     match answer {
         Err(ClamdError::Connection(source)) => match progress.take_failure() {
             Some(ReadError::Changed) => Ok(Asked::Nothing("superseded")),
             Some(failure) => Err(failure.into()),
+            None if Instant::now() >= deadline => Ok(Asked::OutOfTime(identity)),
             None => Err(EngineError::Clamd(ClamdError::Connection(source)).into()),
         },
+        // A neighbour's time ended in the same moment, and took clamd with it.
+        Err(error) if error.is_gone() && Instant::now() >= deadline => {
+            Ok(Asked::OutOfTime(identity))
+        }
         Err(error) => Err(EngineError::Clamd(error).into()),
-        Ok(answer) => Ok(Asked::Answer(identity, answer)),
+        Ok(answer) => {
+            if let Answer::Unscannable(_, said) = &answer {
+                record.detail.get_or_insert_with(|| said.clone());
+            }
+            let answer = settled(answer, app.config.encrypted_is_infected);
+            Ok(Asked::Answer(identity, answer))
+        }
+    }
+}
+
+/// The answer by the owner's settings.
+fn settled(answer: Answer, encrypted_is_infected: bool) -> Answer {
+    match answer {
+        Answer::Unscannable(Reason::Encrypted, name) if encrypted_is_infected => {
+            Answer::Infected(name)
+        }
+        answer => answer,
     }
 }
 
@@ -204,7 +242,8 @@ mod tests {
         let infected = |name: &str| Answer::Infected(name.to_owned());
         let found = |name: &str| Verdict::Infected { signatures: vec![name.to_owned()] };
         let no = |reason| Verdict::Unscannable { reason };
-        let encrypted = || Answer::Unscannable(Reason::Encrypted);
+        let unscannable = |reason| Answer::Unscannable(reason, String::new());
+        let encrypted = || unscannable(Reason::Encrypted);
         let exe = || Answer::PortableExecutable;
         for (base, pe, verdict) in [
             (Answer::Clean, None, Verdict::Clean),
@@ -215,7 +254,7 @@ mod tests {
             (exe(), Some(encrypted()), no(Reason::Encrypted)),
             (encrypted(), Some(Answer::Clean), no(Reason::Encrypted)),
             (encrypted(), Some(infected("B")), found("B")),
-            (encrypted(), Some(Answer::Unscannable(Reason::LimitSize)), no(Reason::Encrypted)),
+            (encrypted(), Some(unscannable(Reason::LimitSize)), no(Reason::Encrypted)),
         ] {
             let case = format!("{base:?} and {pe:?}");
             assert_eq!(join(base, pe).unwrap(), verdict, "{case}");

@@ -29,6 +29,9 @@ pub struct Record {
     /// S3's sequencer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
+    /// How often SQS has handed out the message that named it; none for events from elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive_count: Option<u32>,
     /// The outcome in one word; `unknown` until there is one.
     pub outcome: Outcome,
     /// What clamd found.
@@ -37,6 +40,9 @@ pub struct Record {
     /// Why there is no verdict, or why the object was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
+    /// clamd's own name of what it did not look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What was done to an infected object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
@@ -151,9 +157,11 @@ impl Record {
             version: None,
             etag: None,
             sequencer: None,
+            receive_count: None,
             outcome: Outcome::Unknown,
             signatures: Vec::new(),
             reason: None,
+            detail: None,
             action: None,
             tag: None,
             published: false,
@@ -232,6 +240,15 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
             {"Name": "total_ms", "Unit": "Milliseconds"},
         ],
     })];
+    // Tries after the first, which no other metric tells from first ones.
+    let redelivered = record.receive_count.is_some_and(|count| count > 1);
+    if redelivered {
+        directives.push(json!({
+            "Namespace": context.namespace,
+            "Dimensions": [["function"]],
+            "Metrics": [{"Name": "redelivered", "Unit": "Count"}],
+        }));
+    }
     let mut gauges = Vec::new();
     if record.definitions.is_some() {
         gauges.push(json!({"Name": "definitions_age_hours", "Unit": "None"}));
@@ -258,6 +275,9 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
         "cold_start": context.cold_start,
     });
     // A metric has to be a member of the root.
+    if redelivered {
+        line["redelivered"] = 1.into();
+    }
     if let Some(definitions) = &record.definitions {
         line["definitions_age_hours"] = definitions.age_hours.into();
     }

@@ -105,6 +105,63 @@ pub fn zip_of_many(count: usize, last: &[u8]) -> anyhow::Result<Vec<u8>> {
     zip(members.chain([("last".to_owned(), last)]), deflated())
 }
 
+/// An Office document of the old format that ClamAV sees macros in, which are as empty as the rest:
+/// a compound file (MS-CFB) with the two streams that each VBA project has, `_VBA_PROJECT` and
+/// `dir` (MS-OVBA 2.3.4). Both are as long as the streams that have sectors of their own.
+#[must_use]
+pub fn document_with_macros() -> Vec<u8> {
+    const SECTOR: usize = 512;
+    const STREAM_SECTORS: u32 = 8;
+    const END: u32 = 0xffff_fffe;
+    const FREE: u32 = 0xffff_ffff;
+    let bytes = |numbers: &[u32]| -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    };
+
+    let mut header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
+    header.extend([0; 16]);
+    // Version 3, little-endian, sectors of 512 and of 64 bytes.
+    header.extend([0x3e, 0, 3, 0, 0xfe, 0xff, 9, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    // One sector of the allocation table; the directory is in sector 1; streams from 4096 bytes on
+    // have sectors; neither short streams nor a longer table.
+    header.extend(bytes(&[0, 1, 1, 0, 4096, END, 0, END, 0, 0]));
+    header.resize(SECTOR, 0xff);
+
+    // The table itself, the directory, and the chains of two streams.
+    let mut table = vec![0xffff_fffd, END];
+    for first in [2, 2 + STREAM_SECTORS] {
+        table.extend(first + 1..first + STREAM_SECTORS);
+        table.push(END);
+    }
+    let mut table = bytes(&table);
+    table.resize(SECTOR, 0xff);
+
+    let entry = |name: &str, kind: u8, [left, child]: [u32; 2], start: u32, size: u32| {
+        let mut entry: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let length = u8::try_from(entry.len() + 2).expect("a short name");
+        entry.resize(64, 0);
+        entry.extend([length, 0, kind, 1]);
+        entry.extend(bytes(&[left, FREE, child]));
+        entry.resize(116, 0);
+        entry.extend(bytes(&[start, size, 0]));
+        entry
+    };
+    let size = STREAM_SECTORS * 512;
+    let directory = [
+        entry("Root Entry", 5, [FREE, 1], END, 0),
+        entry("_VBA_PROJECT", 2, [2, FREE], 2 + STREAM_SECTORS, size),
+        entry("dir", 2, [FREE, FREE], 2, size),
+        entry("", 0, [FREE, FREE], 0, 0),
+    ];
+    // A chunk of literal bytes (MS-OVBA 2.4.1).
+    let dir = [&[1, 0x08, 0xb0, 0], b"literals".as_slice()].concat();
+    let streams = [dir, vec![0xcc, 0x61]].map(|mut stream| {
+        stream.resize(SECTOR * 8, 0);
+        stream
+    });
+    [header, table, directory.concat(), streams.concat()].concat()
+}
+
 /// A RAR 4 archive with `bytes` (less than 4 GiB) in one stored member. After unRAR's technical note
 /// `technote.txt` for RAR 3 and 4: each block begins with the low half of the CRC-32 of its rest.
 ///

@@ -72,3 +72,38 @@ async fn clamd_stalled_between_two_objects_is_replaced() {
     let record = record_of(world.sandbox(), "second", "infected").await.unwrap();
     assert_eq!(records(world.sandbox(), "second"), [record]);
 }
+
+#[tokio::test]
+async fn an_object_whose_scan_does_not_end_is_no_after_its_last_try_and_no_dead_letter() {
+    let mut world = world(|options| options.timeout = TIMEOUT).await.unwrap();
+    let gate = gated(&mut world).await.unwrap();
+    world.put(UPLOADS, "endless", vec![b'x'; 4 << 20]).await.unwrap();
+    // The gate stays shut, so that clamd waits for the rest of it in every try.
+    gate.holds(DEADLINE).await.unwrap();
+    let finding = world.finding_for("endless", DEADLINE).await.unwrap();
+    assert_eq!(finding.attribute("status"), Some("no"));
+    assert_eq!(finding.attribute("reason"), Some("time-limit"));
+    assert_eq!(world.tags(UPLOADS, "endless", None).await.unwrap(), verdict_tag("no"));
+
+    record_of(world.sandbox(), "endless", "no").await.unwrap();
+    let records = records(world.sandbox(), "endless");
+    let told: Vec<_> = records
+        .iter()
+        .map(|r| json!([r["outcome"], r["error"], r["reason"], r["receive_count"]]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["failed", "deadline", null, 1]),
+            json!(["failed", "deadline", null, 2]),
+            json!(["no", null, "time-limit", 3]),
+        ]
+    );
+    let last = |d: &Delivery| world.bridge().deliveries().len() == DELIVERIES && d.took > MARGIN;
+    world.bridge().wait_for(last, DEADLINE).await.unwrap();
+    for delivery in world.bridge().deliveries() {
+        assert!(delivery.took < TIMEOUT, "{delivery:?}");
+        assert!(matches!(delivery.outcome, Invocation::Response(_)), "{delivery:?}");
+    }
+    world.stop().await.unwrap();
+}
