@@ -111,7 +111,7 @@ pub fn zip_of_many(count: usize, last: &[u8]) -> anyhow::Result<Vec<u8>> {
 #[must_use]
 pub fn document_with_macros() -> Vec<u8> {
     const SECTOR: usize = 512;
-    const STREAM_SECTORS: u32 = 8;
+    const STREAM_SECTORS: u32 = 9;
     const END: u32 = 0xffff_fffe;
     const FREE: u32 = 0xffff_ffff;
     let bytes = |numbers: &[u32]| -> Vec<u8> {
@@ -146,17 +146,20 @@ pub fn document_with_macros() -> Vec<u8> {
         entry.extend(bytes(&[start, size, 0]));
         entry
     };
-    let size = STREAM_SECTORS * 512;
+    // The least that has sectors and ends with a record.
+    let size = 4098;
     let directory = [
         entry("Root Entry", 5, [FREE, 1], END, 0),
         entry("_VBA_PROJECT", 2, [2, FREE], 2 + STREAM_SECTORS, size),
         entry("dir", 2, [FREE, FREE], 2, size),
         entry("", 0, [FREE, FREE], 0, 0),
     ];
-    // A chunk of literal bytes (MS-OVBA 2.4.1).
-    let dir = [&[1, 0x08, 0xb0, 0], b"literals".as_slice()].concat();
+    // One chunk of literal bytes, eight behind each flag byte (MS-OVBA 2.4.1), which are records of
+    // a code page (2.3.4.2.1.4).
+    let record = [0, 3, 0, 2, 0, 0, 0, 0xe4, 4];
+    let dir = [[1, 0xfe, 0xbf].as_slice(), &record.repeat(455)].concat();
     let streams = [dir, vec![0xcc, 0x61]].map(|mut stream| {
-        stream.resize(SECTOR * 8, 0);
+        stream.resize(SECTOR * 9, 0);
         stream
     });
     [header, table, directory.concat(), streams.concat()].concat()
