@@ -4,6 +4,7 @@ use std::io::{Cursor, Write as _};
 
 use anyhow::Context as _;
 use zip::CompressionMethod;
+use zip::ZipArchive;
 use zip::ZipWriter;
 use zip::unstable::write::FileOptionsExt as _;
 use zip::write::SimpleFileOptions;
@@ -163,6 +164,22 @@ pub fn document_with_macros() -> Vec<u8> {
         stream
     });
     [header, table, directory.concat(), streams.concat()].concat()
+}
+
+/// A zip with `count` members that hold the same `bytes`, which are packed once only.
+///
+/// # Errors
+///
+/// As [`zip_nested`].
+pub fn zip_of_copies(count: usize, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let one = zip([("0".to_owned(), bytes)], deflated())?;
+    let mut one = ZipArchive::new(Cursor::new(one)).context("reading a zip back")?;
+    let mut all = ZipWriter::new(Cursor::new(Vec::new()));
+    for number in 0..count {
+        let member = one.by_index_raw(0).context("the only member")?;
+        all.raw_copy_file_rename(member, number.to_string()).context("copying a member")?;
+    }
+    Ok(all.finish().context("finishing a zip")?.into_inner())
 }
 
 /// A RAR 4 archive with `bytes` (less than 4 GiB) in one stored member. After unRAR's technical note
