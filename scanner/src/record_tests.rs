@@ -94,7 +94,8 @@ fn full() -> Value {
 /// The section on queries.
 fn documented() -> &'static str {
     let docs = include_str!("../../docs/OPERATIONS.md");
-    let section = docs.split("\n## ").find(|section| section.starts_with("Find things in the logs\n"));
+    let section =
+        docs.split("\n## ").find(|section| section.starts_with("Find things in the logs\n"));
     section.expect("docs/OPERATIONS.md says how to find things in the logs")
 }
 
