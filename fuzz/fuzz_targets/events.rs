@@ -10,6 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 // The file alone: with the whole crate and its clients of AWS the build takes minutes more.
+#[expect(unreachable_pub, reason = "it is public in its own crate")]
 #[path = "../../scanner/src/event.rs"]
 mod event;
 
@@ -59,6 +60,7 @@ fn queued(body: &str) -> Vec<Entry> {
     assert_eq!(messages.len(), 1);
     let message = messages.remove(0);
     assert_eq!(message.id, "m");
+    assert_eq!(message.receive_count, body.parse().ok());
     message.entries
 }
 
