@@ -70,7 +70,7 @@ subscriber: tools ## build the example that subscribes over HTTPS, target/debug/
 	@echo "subscriber: cargo build"
 	@$(BUILD) https-subscriber
 
-test: layer layer-arm64 freshclam-files function subscriber resolved rails lint ## every check and every test
+test: layer layer-arm64 freshclam-files function subscriber resolved rails lint fuzz ## every check and every test
 	@echo "test: cargo test"
 	@cargo test --locked --workspace
 
@@ -86,7 +86,7 @@ subscriber-demo: layer function resolved subscriber ## the same with SNS over HT
 
 FUZZ_SECONDS ?= 60
 fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each target
-	@.ci/fuzz subscriber $(FUZZ_SECONDS)
+	@.ci/fuzz $(FUZZ_SECONDS)
 
 honesty: layer resolved ## what is said of files that cannot be looked into, beside stock clamd
 	@echo "honesty: containers, depth, limits, encryption, damage"

@@ -70,6 +70,11 @@ BREAKS = {
         ("Mappings/VisibilityTimeouts/300/Seconds", 300),
         ("Resources/ScanQueue/Properties/VisibilityTimeout", 300),
     ],
+    "the_scanner_knows_its_last_try": [
+        ("Resources/ScanQueue/Properties/RedrivePolicy/maxReceiveCount", 4),
+        ("Resources/ScannerFunction/Properties/Environment/Variables/MAX_RECEIVE_COUNT", "4"),
+        ("Resources/ScannerFunction/Properties/Environment/Variables/MAX_RECEIVE_COUNT", NOTHING),
+    ],
     "batches_are_answered_in_part": [("Resources/ScanQueueMapping/Properties/FunctionResponseTypes", NOTHING)],
     "failed_events_reach_the_dead_letter_queue": [
         ("Resources/ScannerFunction/Properties/DeadLetterQueue", NOTHING),

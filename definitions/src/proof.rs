@@ -65,7 +65,7 @@ impl Prover {
             definitions_dir: shard.to_owned(),
             work_dir: self.work_dir.clone(),
         };
-        let clamd = Clamd::start(paths, Limits::for_function(self.memory_mb, room))?;
+        let clamd = Clamd::start(paths, Limits::for_function(self.memory_mb, room), false)?;
         let result = judge(&clamd, names_programs).await;
         // Its memory is the next one's.
         let mut complaints = clamd.stop_for_log().await;

@@ -128,6 +128,7 @@ impl ClamdError {
 pub struct Clamd {
     paths: Paths,
     limits: Limits,
+    alert_macros: bool,
     running: Mutex<Option<Running>>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
@@ -136,18 +137,18 @@ pub struct Clamd {
 }
 
 impl Clamd {
-    /// Starts clamd. It goes on loading its database in the background; [`Clamd::ready`] waits for
-    /// it.
+    /// Starts clamd; with `alert_macros` it calls Office documents with VBA macros infected. It goes
+    /// on loading its database in the background; [`Clamd::ready`] waits for it.
     ///
     /// # Errors
     /// When the work folder cannot be prepared or the program cannot be started.
-    pub fn start(paths: Paths, limits: Limits) -> Result<Self, ClamdError> {
+    pub fn start(paths: Paths, limits: Limits, alert_macros: bool) -> Result<Self, ClamdError> {
         let opens_rar = has_rar_library(&paths);
         prepare(&paths, opens_rar)?;
-        let running = Running::spawn(&paths, &limits)?;
+        let running = Running::spawn(&paths, &limits, alert_macros)?;
         let filtered = running.filtered;
         let (running, opens_rar) = (Mutex::new(Some(running)), AtomicBool::new(opens_rar));
-        Ok(Self { paths, limits, running, filtered, opens_rar })
+        Ok(Self { paths, limits, alert_macros, running, filtered, opens_rar })
     }
 
     /// Whether it is under the system call filter (see [`confine`]).
@@ -194,7 +195,7 @@ impl Clamd {
             Some(running) => running,
             None => {
                 prepare(&self.paths, opens_rar)?;
-                slot.insert(Running::spawn(&self.paths, &self.limits)?)
+                slot.insert(Running::spawn(&self.paths, &self.limits, self.alert_macros)?)
             }
         };
         if let Some(engine) = &running.engine {

@@ -36,8 +36,9 @@ pub enum Answer {
     Clean,
     /// It knows this signature of it.
     Infected(String),
-    /// It did not look at everything, or could not.
-    Unscannable(Reason),
+    /// It did not look at everything, or could not, for this reason and in its own words: a name, or
+    /// the start of its answer.
+    Unscannable(Reason, String),
     /// It did, but there is a Windows program inside that the other shard has to look at
     /// ([`PORTABLE_EXECUTABLE`]).
     PortableExecutable,
@@ -55,7 +56,7 @@ pub fn parse(reply: &[u8]) -> Result<Answer, ReplyError> {
         return Err(ReplyError::Empty);
     }
     if text == "INSTREAM size limit exceeded. ERROR" {
-        return Ok(Answer::Unscannable(Reason::TooLarge));
+        return Ok(Answer::Unscannable(Reason::TooLarge, start(text)));
     }
     if text == "COMMAND READ TIMED OUT" || text.ends_with(" ERROR") {
         return Err(ReplyError::Error { text: start(text) });
@@ -86,7 +87,7 @@ fn answer(name: &str) -> Answer {
         return Answer::PortableExecutable;
     }
     match unscannable(name) {
-        Some(reason) => Answer::Unscannable(reason),
+        Some(reason) => Answer::Unscannable(reason, name.to_owned()),
         None => Answer::Infected(name.to_owned()),
     }
 }
@@ -119,8 +120,8 @@ mod tests {
         Ok(Answer::Infected(name.into()))
     }
 
-    fn no(reason: Reason) -> Result<Answer, ReplyError> {
-        Ok(Answer::Unscannable(reason))
+    fn no(reason: Reason, said: &str) -> Result<Answer, ReplyError> {
+        Ok(Answer::Unscannable(reason, said.into()))
     }
 
     #[test]
@@ -166,9 +167,11 @@ mod tests {
             ("Heuristics.S3-Virusscan.Unsupported.Zip.Method", Reason::UnsupportedContainer),
             ("Heuristics.S3-Virusscan.Damaged.Xz.UNOFFICIAL", Reason::Damaged),
         ] {
-            assert_eq!(parse(format!("stream: {name} FOUND\0").as_bytes()), no(reason), "{name}");
+            let said = name.trim_end_matches(".UNOFFICIAL");
+            assert_eq!(parse(format!("stream: {name} FOUND\0").as_bytes()), no(reason, said));
         }
-        assert_eq!(parse(b"INSTREAM size limit exceeded. ERROR\0"), no(Reason::TooLarge));
+        let too_large = "INSTREAM size limit exceeded. ERROR";
+        assert_eq!(parse(too_large.as_bytes()), no(Reason::TooLarge, too_large));
     }
 
     #[test]

@@ -79,6 +79,17 @@ impl ServiceError {
         self.status == Some(304)
     }
 
+    /// Whether the object is encrypted with a key that its uploader keeps (SSE-C), which a GET without
+    /// that key is told. There is no error code for it alone: `InvalidRequest` with the words "The
+    /// object was stored using a form of Server Side Encryption. The correct parameters must be
+    /// provided to retrieve the object." (as S3 answered in minio#4894 and opendal#1858).
+    #[must_use]
+    pub fn is_customer_key(&self) -> bool {
+        let words = "stored using a form of Server Side Encryption";
+        self.code.as_deref() == Some("InvalidRequest")
+            && self.message.as_deref().is_some_and(|message| message.contains(words))
+    }
+
     /// Whether the object lies in an archive storage class.
     #[must_use]
     pub fn is_archived(&self) -> bool {

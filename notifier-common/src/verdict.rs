@@ -118,11 +118,13 @@ pub enum Reason {
     Damaged,
     /// The object lies in an archive storage class and cannot be read until it is restored.
     ArchivedStorageClass,
+    /// The object is encrypted with a key that only its uploader has (SSE-C).
+    CustomerKey,
 }
 
 impl Reason {
     /// Every reason there is, for tables and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TooLarge,
         Self::Encrypted,
         Self::LimitSize,
@@ -133,6 +135,7 @@ impl Reason {
         Self::UnsupportedContainer,
         Self::Damaged,
         Self::ArchivedStorageClass,
+        Self::CustomerKey,
     ];
 
     /// The word as it stands in the `reason` attribute.
@@ -149,6 +152,7 @@ impl Reason {
             Self::UnsupportedContainer => "unsupported-container",
             Self::Damaged => "damaged",
             Self::ArchivedStorageClass => "archived-storage-class",
+            Self::CustomerKey => "customer-key",
         }
     }
 }

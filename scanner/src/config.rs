@@ -30,6 +30,13 @@ pub struct Config {
     pub report_clean_files: bool,
     /// Whether infected objects are deleted (on a versioned bucket: the infected version).
     pub delete_infected_files: bool,
+    /// Whether what is encrypted is `infected`, and not `no`.
+    pub encrypted_is_infected: bool,
+    /// Whether Office documents with VBA macros are `infected`.
+    pub alert_macros: bool,
+    /// Deliveries of a message after which it is a dead letter; the last of them says `no` of an
+    /// object whose scan does not end in time.
+    pub max_receive_count: u32,
     /// Form of the message body.
     pub message_format: MessageFormat,
     /// CloudWatch namespace of the metrics.
@@ -43,7 +50,7 @@ pub struct Config {
 }
 
 /// Every environment variable that this crate reads.
-pub const SETTINGS: [Setting; 15] = [
+pub const SETTINGS: [Setting; 18] = [
     setting("FINDINGS_TOPIC_ARN", None),
     setting("RESULT_EVENT_BUS", Some("")),
     setting("DEFINITIONS_BUCKET", None),
@@ -54,6 +61,9 @@ pub const SETTINGS: [Setting; 15] = [
     setting("TAG_KEY", Some("s3-virusscan")),
     setting("REPORT_CLEAN_FILES", Some("true")),
     setting("DELETE_INFECTED_FILES", Some("false")),
+    setting("ENCRYPTED_ARCHIVES", Some("no")),
+    setting("ALERT_MACROS", Some("false")),
+    setting("MAX_RECEIVE_COUNT", Some("3")),
     setting("MESSAGE_FORMAT", Some("widdix")),
     setting("METRICS_NAMESPACE", Some("s3-virusscan")),
     setting("AWS_LAMBDA_FUNCTION_NAME", Some("scanner")),
@@ -83,6 +93,9 @@ impl Config {
             tag_key: reader.value("TAG_KEY", tag_key),
             report_clean_files: reader.value("REPORT_CLEAN_FILES", settings::boolean),
             delete_infected_files: reader.value("DELETE_INFECTED_FILES", settings::boolean),
+            encrypted_is_infected: reader.value("ENCRYPTED_ARCHIVES", is_infected),
+            alert_macros: reader.value("ALERT_MACROS", settings::boolean),
+            max_receive_count: reader.value("MAX_RECEIVE_COUNT", settings::number(1)),
             message_format: reader.value("MESSAGE_FORMAT", message_format),
             metrics_namespace: reader.value("METRICS_NAMESPACE", settings::namespace),
             function_name: reader.value("AWS_LAMBDA_FUNCTION_NAME", settings::text),
@@ -161,6 +174,14 @@ fn tag_key(value: &str) -> Result<String, String> {
     }
 }
 
+fn is_infected(value: &str) -> Result<bool, String> {
+    match value {
+        "no" => Ok(false),
+        "infected" => Ok(true),
+        _ => Err("no or infected".into()),
+    }
+}
+
 fn message_format(value: &str) -> Result<MessageFormat, String> {
     match value {
         "widdix" => Ok(MessageFormat::Widdix),
@@ -202,6 +223,9 @@ mod tests {
                 tag_key: "s3-virusscan".into(),
                 report_clean_files: true,
                 delete_infected_files: false,
+                encrypted_is_infected: false,
+                alert_macros: false,
+                max_receive_count: 3,
                 message_format: MessageFormat::Widdix,
                 metrics_namespace: "s3-virusscan".into(),
                 function_name: "scanner".into(),
@@ -223,6 +247,9 @@ mod tests {
             ("TAG_KEY", "aws:x"),
             ("REPORT_CLEAN_FILES", "True"),
             ("DELETE_INFECTED_FILES", "1"),
+            ("ENCRYPTED_ARCHIVES", "true"),
+            ("ALERT_MACROS", "yes"),
+            ("MAX_RECEIVE_COUNT", "0"),
             ("MESSAGE_FORMAT", "xml"),
             ("METRICS_NAMESPACE", "AWS/Lambda"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "-1"),
@@ -230,7 +257,7 @@ mod tests {
         ])
         .unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("14 bad setting(s): "), "{text}");
+        assert!(text.starts_with("17 bad setting(s): "), "{text}");
         let any_value_is_good = "AWS_LAMBDA_FUNCTION_NAME";
         for setting in SETTINGS.iter().filter(|s| s.name != any_value_is_good) {
             assert!(text.contains(setting.name), "{} is not named in: {text}", setting.name);

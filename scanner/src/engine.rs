@@ -71,6 +71,8 @@ pub struct Options {
     pub memory_mb: u32,
     /// How long the sandbox may go without asking for newer definitions.
     pub max_check: Duration,
+    /// Whether Office documents with VBA macros are infected.
+    pub alert_macros: bool,
 }
 
 /// The definitions in use.
@@ -316,6 +318,7 @@ impl Generation {
                 work_dir: dir.path().join(&shard.name).join("clamd"),
             },
             limits,
+            alert_macros: options.alert_macros,
             fetched: OnceCell::new(),
             clamd: OnceCell::new(),
         };
@@ -377,6 +380,7 @@ pub struct Shard {
     store: Store,
     paths: Paths,
     limits: Limits,
+    alert_macros: bool,
     fetched: OnceCell<()>,
     clamd: OnceCell<Clamd>,
 }
@@ -388,7 +392,7 @@ impl Shard {
     /// When its files cannot be fetched or clamd cannot be started. The next call tries again.
     pub async fn clamd(&self) -> Result<&Clamd, EngineError> {
         self.fetch().await?;
-        let start = async || Clamd::start(self.paths.clone(), self.limits);
+        let start = async || Clamd::start(self.paths.clone(), self.limits, self.alert_macros);
         Ok(self.clamd.get_or_try_init(start).await?)
     }
 

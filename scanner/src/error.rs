@@ -16,12 +16,20 @@ pub enum ScanError {
     /// Having it looked at.
     #[error("cannot scan the object")]
     Engine(#[from] EngineError),
-    /// The invocation's time is over.
+    /// The invocation's time was over before clamd had the object.
     #[error(
-        "the invocation's time ended before the verdict; give the function more time or memory \
-         if this object fails again"
+        "the invocation's time ended before the scan began: it waited for definitions, for other \
+         scans or for S3; it is tried again when the event comes again. If this lasts, raise the \
+         function's Timeout or MemorySize"
     )]
     Deadline,
+    /// The invocation's time was over before clamd answered.
+    #[error(
+        "the scan did not end within the function's time; it is tried again when the event comes \
+         again (from the scan queue after its visibility timeout, six times Timeout), and the last \
+         try of the queue's ends as `no`, time-limit. Raise the function's Timeout or MemorySize"
+    )]
+    OutOfTime,
     /// Writing its tag.
     #[error("cannot tag the object")]
     Tag(#[source] ServiceError),
@@ -49,7 +57,7 @@ impl ScanError {
         match self {
             Self::Read(_) => "read",
             Self::Engine(error) => error.code(),
-            Self::Deadline => "deadline",
+            Self::Deadline | Self::OutOfTime => "deadline",
             Self::Tag(_) => "tag",
             Self::Delete(_) => "delete",
             Self::Publish(_) => "publish",
@@ -64,7 +72,7 @@ impl ScanError {
     pub fn retry(&self) -> bool {
         match self {
             Self::Read(error) => error.retry(),
-            Self::Engine(_) | Self::Deadline | Self::Overwritten(_) => true,
+            Self::Engine(_) | Self::Deadline | Self::OutOfTime | Self::Overwritten(_) => true,
             Self::Tag(error) | Self::Delete(error) | Self::Publish(error) => error.retry(),
             Self::EventBus(error) => error.retry(),
             Self::Panic(_) => false,

@@ -47,6 +47,9 @@ pub enum Trigger {
 pub struct QueueMessage {
     /// What SQS calls the message in a partial batch response.
     pub id: String,
+    /// How often SQS has handed it out, this time included (`ApproximateReceiveCount`, SQS developer
+    /// guide); none when it does not say so in digits. Then no try is taken for the last one.
+    pub receive_count: Option<u32>,
     /// The objects it names; empty for events that create none.
     pub entries: Vec<Entry>,
 }
@@ -126,11 +129,13 @@ fn is_queue_batch(event: &Value) -> bool {
 
 fn queue_message(record: Value) -> QueueMessage {
     let id = record["messageId"].as_str().unwrap_or_default().to_owned();
+    let count = record["attributes"]["ApproximateReceiveCount"].as_str();
+    let receive_count = count.and_then(|count| count.parse().ok());
     let entries = match record["body"].as_str() {
         Some(body) => entries_of_text(body, 1),
         None => vec![Err(EventError::Missing { form: "SQS message", field: "body" })],
     };
-    QueueMessage { id, entries }
+    QueueMessage { id, receive_count, entries }
 }
 
 fn entries_of_text(text: &str, depth: u8) -> Vec<Entry> {
@@ -312,7 +317,7 @@ fn checked(form: &'static str, object: ObjectRef) -> Entry {
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     Ok(ObjectRef {
         version_id: some(object.version_id).filter(|version| version != "null"),
-        etag: some(object.etag).map(|etag| etag.trim_matches('"').to_owned()),
+        etag: some(object.etag.map(|etag| etag.trim_matches('"').to_owned())),
         sequencer: some(object.sequencer),
         ..object
     })

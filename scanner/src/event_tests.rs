@@ -240,3 +240,21 @@ fn envelopes_end_somewhere() {
     }
     assert!(matches!(only(direct(event)).unwrap_err(), EventError::TooDeep));
 }
+
+#[test]
+fn a_receive_count_is_what_sqs_says_in_digits_and_else_is_not_known() {
+    for (said, count) in [
+        (json!("1"), Some(1)),
+        (json!("4294967295"), Some(u32::MAX)),
+        (json!("4294967296"), None),
+        (json!("-1"), None),
+        (json!(""), None),
+        (json!(3), None),
+        (json!(null), None),
+    ] {
+        let mut event = queue(&["{}".to_owned()]);
+        event["Records"][0]["attributes"] = json!({"ApproximateReceiveCount": said});
+        assert_eq!(queued(event)[0].receive_count, count, "{said}");
+    }
+    assert_eq!(queued(queue(&["{}".to_owned()]))[0].receive_count, None);
+}

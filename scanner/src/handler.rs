@@ -98,9 +98,12 @@ impl Handler {
             Trigger::Queue(messages) => {
                 let mut response = SqsBatchResponse::default();
                 let entries = messages.into_iter().flat_map(|message| {
-                    message.entries.into_iter().map(move |entry| (message.id.clone(), entry))
+                    let origin = (message.id, message.receive_count);
+                    message.entries.into_iter().map(move |entry| (origin.clone(), entry))
                 });
-                for (id, failure) in self.all(entries.collect(), deadline, context).await {
+                let count = |origin: &(String, Option<u32>)| origin.1;
+                let results = self.all(entries.collect(), count, deadline, context).await;
+                for ((id, _), failure) in results {
                     let known =
                         response.batch_item_failures.iter().any(|f| f.item_identifier == id);
                     if failure.is_some() && !known {
@@ -113,7 +116,7 @@ impl Handler {
             }
             Trigger::Direct(entries) => {
                 let entries = entries.into_iter().map(|entry| ((), entry)).collect();
-                let results = self.all(entries, deadline, context).await;
+                let results = self.all(entries, |()| None, deadline, context).await;
                 let total = results.len();
                 let failures: Vec<_> =
                     results.into_iter().filter_map(|(_, failure)| failure).collect();
@@ -128,24 +131,37 @@ impl Handler {
         }
     }
 
-    /// All entries, as many at a time as clamd takes; each with what it came with.
+    /// All entries, as many at a time as clamd takes; each with its origin, of which `count` says how
+    /// often it was delivered, if it can know.
     async fn all<T>(
         &self,
         entries: Vec<(T, Entry)>,
+        count: impl Fn(&T) -> Option<u32>,
         deadline: Instant,
         context: &Context,
     ) -> Vec<(T, Option<Failure>)> {
         let at_a_time = self.app.engine.scans() as usize;
         stream::iter(entries)
-            .map(|(tag, entry)| async move { (tag, self.one(entry, deadline, context).await) })
+            .map(|(origin, entry)| {
+                let one = self.one(entry, count(&origin), deadline, context);
+                async move { (origin, one.await) }
+            })
             .buffer_unordered(at_a_time)
             .collect()
             .await
     }
 
     /// One entry, from its object to its record. A panic is this entry's failure only.
-    async fn one(&self, entry: Entry, deadline: Instant, context: &Context) -> Option<Failure> {
+    async fn one(
+        &self,
+        entry: Entry,
+        receive_count: Option<u32>,
+        deadline: Instant,
+        context: &Context,
+    ) -> Option<Failure> {
         let started = Instant::now();
+        let last_try =
+            receive_count.is_some_and(|count| count >= self.app.config.max_receive_count);
         let mut record = match entry {
             Err(error) => {
                 let mut record = Record::unread();
@@ -157,7 +173,8 @@ impl Handler {
                 let named = Record::new(&object);
                 let scan = tokio::spawn(async move {
                     let mut record = Record::new(&object);
-                    let result = scan::process(&app, &object, deadline, &mut record).await;
+                    let result =
+                        scan::process(&app, &object, deadline, last_try, &mut record).await;
                     (record, result)
                 });
                 let (mut record, result) = match scan.await {
@@ -172,6 +189,7 @@ impl Handler {
                 record
             }
         };
+        record.receive_count = receive_count;
         record.total_ms = milliseconds(started.elapsed());
         (self.records)(record::line(&record, context, SystemTime::now()));
         let code = record.error?;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use archives::{Bounds, Flaw};
-use bytes::Bytes;
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
 use futures_util::StreamExt as _;
@@ -20,11 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
-use crate::look::{Looked, join, open, ready, same};
+use crate::look::{Looked, join, open, ready, same, settled};
 use crate::object::{Object, Opened, Progress, ReadError};
 use crate::record::Record;
 use crate::scan::{App, milliseconds};
-use taken_apart::{Shown, TakenApart};
+use taken_apart::{Member, Shown, TakenApart};
 
 /// As many as clamd takes of an archive that it opens itself (`MaxFiles`).
 const MAX_MEMBERS: u64 = 100_000;
@@ -55,8 +54,10 @@ pub(crate) async fn look(
         deadline,
         record,
     };
-    let Some(base) = pass.run(app, &generation.base, object, None).await? else {
-        return Ok(Looked::Nothing("superseded"));
+    let base = match pass.run(app, &generation.base, object, None).await? {
+        Ran::Through(said) => said,
+        Ran::OutOfTime => return Ok(Looked::OutOfTime { identity, generation }),
+        Ran::Superseded => return Ok(Looked::Nothing("superseded")),
     };
     // The other shard is shown those members only that it has to look at; they are not kept.
     let pe = match &generation.pe {
@@ -69,8 +70,9 @@ pub(crate) async fn look(
             };
             let only = base.again.clone();
             match pass.run(app, shard, object, Some(only)).await? {
-                Some(said) => Some(said.answer()),
-                None => return Ok(Looked::Nothing("superseded")),
+                Ran::Through(said) => Some(said.answer()),
+                Ran::OutOfTime => return Ok(Looked::OutOfTime { identity, generation }),
+                Ran::Superseded => return Ok(Looked::Nothing("superseded")),
             }
         }
         _ => None,
@@ -79,26 +81,44 @@ pub(crate) async fn look(
     Ok(Looked::At { identity, verdict, generation })
 }
 
+/// How a pass ended.
+enum Ran {
+    Through(Said),
+    /// The deadline came first.
+    OutOfTime,
+    /// The object was overwritten meanwhile.
+    Superseded,
+}
+
 /// What one shard says of all members that it was shown.
 #[derive(Debug, Default)]
 struct Said {
     infected: Option<String>,
-    /// The first reason why it is not clean.
-    no: Option<Reason>,
+    /// The first reason why it is not clean, and of what.
+    no: Option<(Reason, String)>,
     /// Members that the other shard has to look at as well.
     again: BTreeSet<u64>,
 }
 
 impl Said {
-    fn no(&mut self, reason: Reason) {
-        self.no.get_or_insert(reason);
+    /// Takes over what was said of one member; none if it can be shown to nobody.
+    fn take(&mut self, answer: Answer, member: Option<u64>) {
+        match answer {
+            Answer::Clean => {}
+            Answer::Infected(signature) => self.infected = Some(signature),
+            Answer::PortableExecutable => self.again.extend(member),
+            Answer::Unscannable(reason, said) => {
+                self.no.get_or_insert((reason, said));
+                self.again.extend(member);
+            }
+        }
     }
 
     /// As if the archive were one file.
     fn answer(self) -> Answer {
         match (self.infected, self.no) {
             (Some(signature), _) => Answer::Infected(signature),
-            (None, Some(reason)) => Answer::Unscannable(reason),
+            (None, Some((reason, said))) => Answer::Unscannable(reason, said),
             (None, None) if self.again.is_empty() => Answer::Clean,
             (None, None) => Answer::PortableExecutable,
         }
@@ -113,21 +133,20 @@ struct Pass<'record> {
 }
 
 impl Pass<'_> {
-    /// Has `shard` look at the members, all or `only` these. None if the object was overwritten
-    /// meanwhile.
+    /// Has `shard` look at the members, all or `only` these.
     async fn run(
         &mut self,
         app: &App,
         shard: &Shard,
         object: Object,
         only: Option<BTreeSet<u64>>,
-    ) -> Result<Option<Said>, ScanError> {
-        let clamd = ready(app, shard, self.deadline, self.record).await?;
+    ) -> Result<Ran, ScanError> {
+        let deadline = self.deadline;
+        let clamd = ready(app, shard, deadline, self.record).await?;
         let started = Instant::now();
         self.record.scans += 1;
         let progress = Progress::default();
-        let deadline = self.deadline;
-        let looking = self.look(clamd, object, only, &progress);
+        let looking = self.look(app, clamd, object, only, &progress);
         let said = timeout_at(deadline.into(), looking).await;
         self.record.stream_ms += milliseconds(started.elapsed());
         self.record.resumes += progress.resumes();
@@ -135,15 +154,22 @@ impl Pass<'_> {
             Err(_) => {
                 // Its client has gone, but clamd goes on with the scan; only its end stops it.
                 shard.stop().await;
-                Err(ScanError::Deadline)
+                Ok(Ran::OutOfTime)
             }
-            Ok(Err(ScanError::Read(ReadError::Changed))) => Ok(None),
-            Ok(said) => said.map(Some),
+            // A neighbour's time ended in the same moment, and took clamd with it.
+            Ok(Err(ScanError::Engine(EngineError::Clamd(error))))
+                if error.is_gone() && Instant::now() >= deadline =>
+            {
+                Ok(Ran::OutOfTime)
+            }
+            Ok(Err(ScanError::Read(ReadError::Changed))) => Ok(Ran::Superseded),
+            Ok(said) => said.map(Ran::Through),
         }
     }
 
     async fn look(
         &mut self,
+        app: &App,
         clamd: &Clamd,
         object: Object,
         only: Option<BTreeSet<u64>>,
@@ -152,35 +178,31 @@ impl Pass<'_> {
         let mut said = Said::default();
         let Some(mut archive) = TakenApart::start(object, self.bounds, only, progress).await?
         else {
-            said.no(Reason::TooLarge);
+            said.no = Some((Reason::TooLarge, "no archive".to_owned()));
             return Ok(said);
         };
         let mut failure: Option<ClamdError> = None;
         while said.infected.is_none()
             && failure.is_none()
-            && let Some(shown) = archive.shown.recv().await
+            && let Some(Shown { index, member }) = archive.shown.recv().await
         {
-            match shown {
-                Shown::Closed(reason) => said.no(reason),
-                Shown::Member { index, bytes } => {
-                    let bytes_scanned = &mut self.record.bytes_scanned;
-                    let count = |bytes: &Result<Bytes, _>| {
-                        *bytes_scanned += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                    };
-                    self.record.members += 1;
-                    match clamd.scan(ReceiverStream::new(bytes).inspect(count)).await {
-                        Ok(Answer::Clean) => {}
-                        Ok(Answer::Infected(signature)) => said.infected = Some(signature),
-                        Ok(Answer::PortableExecutable) => {
-                            said.again.insert(index);
-                        }
-                        Ok(Answer::Unscannable(reason)) => {
-                            said.no(reason);
-                            said.again.insert(index);
-                        }
-                        Err(error) => failure = Some(error),
-                    }
+            let is_open = matches!(member, Member::Open(_));
+            let answer = match member {
+                Member::Closed(reason) => Ok(closed(reason)),
+                Member::Open(bytes) => {
+                    let record = &mut *self.record;
+                    record.members += 1;
+                    let bytes = ReceiverStream::new(bytes).inspect(|bytes| {
+                        record.bytes_scanned += bytes.as_ref().map_or(0, |it| it.len() as u64);
+                    });
+                    clamd.scan(bytes).await
                 }
+            };
+            match answer {
+                Ok(answer) => {
+                    said.take(settled(app, answer, self.record), is_open.then_some(index));
+                }
+                Err(error) => failure = Some(error),
             }
         }
         if said.infected.is_some() {
@@ -188,11 +210,22 @@ impl Pass<'_> {
         }
         // What is wrong with the archive is what made a scan fail, if one did.
         match (archive.end().await?, failure) {
-            (Err(Flaw::No(reason)), _) => said.no(reason),
+            (Err(Flaw::No(reason)), _) => {
+                said.no.get_or_insert((reason, "the archive as a whole".to_owned()));
+            }
             (_, Some(failure)) => return Err(EngineError::Clamd(failure).into()),
             (Ok(()), None) => {}
             (Err(Flaw::Stopped), None) => unreachable!("it is stopped after a failure only"),
         }
         Ok(said)
     }
+}
+
+/// What clamd would say of a member that nobody can look into.
+fn closed(reason: Reason) -> Answer {
+    let said = match reason {
+        Reason::Encrypted => "Heuristics.Encrypted.Zip",
+        _ => "a member of the archive",
+    };
+    Answer::Unscannable(reason, said.to_owned())
 }

@@ -29,6 +29,13 @@ pub enum Looked {
         /// Who said so.
         generation: Arc<Generation>,
     },
+    /// The deadline came while clamd had these bytes.
+    OutOfTime {
+        /// The bytes.
+        identity: Identity,
+        /// Who did not get ready.
+        generation: Arc<Generation>,
+    },
     /// There is nothing to judge, for this reason.
     Nothing(&'static str),
 }
@@ -60,6 +67,7 @@ async fn look_once(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Looked, ScanError> {
+    record.detail = None;
     let waiting = Instant::now();
     let _permit = timeout_at(deadline.into(), app.engine.permits().acquire_many(permits))
         .await
@@ -80,19 +88,23 @@ async fn look_once(
             Asked::Large(opened) => {
                 return large::look(app, generation, *opened, object, deadline, record).await;
             }
+            Asked::OutOfTime(identity) => return Ok(Looked::OutOfTime { identity, generation }),
             Asked::Nothing(reason) => return Ok(Looked::Nothing(reason)),
         };
     let pe = match (&generation.pe, &base) {
-        (Some(pe), Answer::PortableExecutable | Answer::Unscannable(_)) => {
+        (Some(pe), Answer::PortableExecutable | Answer::Unscannable(..)) => {
             // The same bytes once more; keeping them would take memory or /tmp for every object.
             let same = same(object, &identity);
             record.pe = true;
             match ask(app, &generation, pe, &same, deadline, record).await? {
                 Asked::Answer(_, answer) => Some(answer),
-                Asked::Large(_) => Some(Answer::Unscannable(Reason::TooLarge)),
+                Asked::Large(_) => Some(Answer::Unscannable(Reason::TooLarge, String::new())),
                 Asked::Unscannable(identity, reason) => {
                     let verdict = Verdict::Unscannable { reason };
                     return Ok(Looked::At { identity, verdict, generation });
+                }
+                Asked::OutOfTime(identity) => {
+                    return Ok(Looked::OutOfTime { identity, generation });
                 }
                 Asked::Nothing(reason) => return Ok(Looked::Nothing(reason)),
             }
@@ -119,8 +131,8 @@ pub(crate) fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdErr
         (Answer::Infected(signature), _) | (_, Some(Answer::Infected(signature))) => {
             Ok(Verdict::Infected { signatures: vec![signature] })
         }
-        (Answer::Unscannable(reason), _)
-        | (Answer::PortableExecutable, Some(Answer::Unscannable(reason))) => {
+        (Answer::Unscannable(reason, _), _)
+        | (Answer::PortableExecutable, Some(Answer::Unscannable(reason, _))) => {
             Ok(Verdict::Unscannable { reason })
         }
         (Answer::Clean, None) | (Answer::PortableExecutable, Some(Answer::Clean)) => {
@@ -140,6 +152,8 @@ enum Asked {
     Large(Box<Object>),
     /// Not asked: it could not have looked.
     Unscannable(Identity, Reason),
+    /// It had not answered when the deadline came.
+    OutOfTime(Identity),
     Nothing(&'static str),
 }
 
@@ -158,6 +172,9 @@ async fn ask(
         Opened::Superseded => return Ok(Asked::Nothing("superseded")),
         Opened::Archived(identity) => {
             return Ok(Asked::Unscannable(identity, Reason::ArchivedStorageClass));
+        }
+        Opened::CustomerKey(identity) => {
+            return Ok(Asked::Unscannable(identity, Reason::CustomerKey));
         }
     };
     let identity = object.source.identity.clone();
@@ -179,16 +196,32 @@ async fn ask(
     let Ok(answer) = answer else {
         // Its client has gone, but clamd goes on with the scan; only its end stops it.
         shard.stop().await;
-        return Err(ScanError::Deadline);
+        return Ok(Asked::OutOfTime(identity));
     };
     match answer {
         Err(ClamdError::Connection(source)) => match progress.take_failure() {
             Some(ReadError::Changed) => Ok(Asked::Nothing("superseded")),
             Some(failure) => Err(failure.into()),
+            None if Instant::now() >= deadline => Ok(Asked::OutOfTime(identity)),
             None => Err(EngineError::Clamd(ClamdError::Connection(source)).into()),
         },
+        // A neighbour's time ended in the same moment, and took clamd with it.
+        Err(error) if error.is_gone() && Instant::now() >= deadline => {
+            Ok(Asked::OutOfTime(identity))
+        }
         Err(error) => Err(EngineError::Clamd(error).into()),
-        Ok(answer) => Ok(Asked::Answer(identity, answer)),
+        Ok(answer) => Ok(Asked::Answer(identity, settled(app, answer, record))),
+    }
+}
+
+/// The answer by the owner's settings.
+pub(crate) fn settled(app: &App, answer: Answer, record: &mut Record) -> Answer {
+    let Answer::Unscannable(reason, said) = answer else { return answer };
+    record.detail.get_or_insert_with(|| said.clone());
+    if reason == Reason::Encrypted && app.config.encrypted_is_infected {
+        Answer::Infected(said)
+    } else {
+        Answer::Unscannable(reason, said)
     }
 }
 
@@ -235,7 +268,8 @@ mod tests {
         let infected = |name: &str| Answer::Infected(name.to_owned());
         let found = |name: &str| Verdict::Infected { signatures: vec![name.to_owned()] };
         let no = |reason| Verdict::Unscannable { reason };
-        let encrypted = || Answer::Unscannable(Reason::Encrypted);
+        let unscannable = |reason| Answer::Unscannable(reason, String::new());
+        let encrypted = || unscannable(Reason::Encrypted);
         let exe = || Answer::PortableExecutable;
         for (base, pe, verdict) in [
             (Answer::Clean, None, Verdict::Clean),
@@ -246,7 +280,7 @@ mod tests {
             (exe(), Some(encrypted()), no(Reason::Encrypted)),
             (encrypted(), Some(Answer::Clean), no(Reason::Encrypted)),
             (encrypted(), Some(infected("B")), found("B")),
-            (encrypted(), Some(Answer::Unscannable(Reason::LimitSize)), no(Reason::Encrypted)),
+            (encrypted(), Some(unscannable(Reason::LimitSize)), no(Reason::Encrypted)),
         ] {
             let case = format!("{base:?} and {pe:?}");
             assert_eq!(join(base, pe).unwrap(), verdict, "{case}");

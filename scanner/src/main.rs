@@ -54,6 +54,7 @@ async fn run() -> Result<(), lambda_runtime::Error> {
         work_dir: WORK_DIR.into(),
         memory_mb: config.memory_mb,
         max_check: config.definitions_max_check,
+        alert_macros: config.alert_macros,
     };
     let store = Store::new(s3.clone(), config.definitions_bucket.clone());
     let engine = Arc::new(Engine::new(store, options));

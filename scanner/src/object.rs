@@ -51,6 +51,8 @@ pub enum Opened {
     Superseded,
     /// It lies in an archive storage class and cannot be read before somebody restores it.
     Archived(Identity),
+    /// It is encrypted with a key that only its uploader has (SSE-C).
+    CustomerKey(Identity),
 }
 
 /// Which bytes exactly: what every later step holds on to.
@@ -110,6 +112,13 @@ pub enum ReadError {
         /// Bytes that there are.
         size: u64,
     },
+    /// Its bytes are a customer's secret, and nobody says which bytes they are.
+    #[error(
+        "the object is encrypted with a customer-provided key (SSE-C), and neither the event nor \
+         the bucket's listing says this version's ETag and size; name no version, or send the event \
+         of S3"
+    )]
+    Unnamed,
     /// The object was overwritten while it was read.
     #[error("the object was overwritten or deleted while it was read")]
     Changed,
@@ -121,7 +130,7 @@ impl ReadError {
     pub fn retry(&self) -> bool {
         match self {
             Self::Service(error) => error.retry(),
-            Self::Incomplete { .. } => false,
+            Self::Incomplete { .. } | Self::Unnamed => false,
             Self::Broken { .. } | Self::Range { .. } | Self::Changed => true,
         }
     }
@@ -148,6 +157,7 @@ pub async fn open(client: &Client, reference: &ObjectRef) -> Result<Opened, Read
                 error if error.is_gone() => Ok(Opened::Deleted),
                 error if error.is_changed() => Ok(Opened::Superseded),
                 error if error.is_archived() => archived(client, reference).await,
+                error if error.is_customer_key() => customer_key(client, reference).await,
                 error => Err(error.into()),
             };
         }
@@ -179,6 +189,43 @@ async fn archived(client: &Client, reference: &ObjectRef) -> Result<Opened, Read
             error => Err(error.into()),
         },
     }
+}
+
+/// Without the key HEAD is refused too (S3 user guide, "Using server-side encryption with
+/// customer-provided keys"). A version is what the event says; else the bucket's listing knows.
+async fn customer_key(client: &Client, reference: &ObjectRef) -> Result<Opened, ReadError> {
+    if reference.version_id.is_some() {
+        let (Some(etag), Some(size)) = (reference.etag.clone(), reference.size) else {
+            return Err(ReadError::Unnamed);
+        };
+        let version_id = reference.version_id.clone();
+        return Ok(Opened::CustomerKey(Identity { version_id, etag, size }));
+    }
+    match listed(client, &reference.bucket, &reference.key).await? {
+        None => Ok(Opened::Deleted),
+        Some(now) if reference.etag.as_ref().is_some_and(|etag| *etag != now.etag) => {
+            Ok(Opened::Superseded)
+        }
+        Some(now) => Ok(Opened::CustomerKey(now)),
+    }
+}
+
+/// Which bytes are under a key now, from the bucket's listing, for objects that tell nobody else.
+/// None when there is no such object.
+///
+/// # Errors
+/// When S3 refuses, or lists the object without size or ETag.
+pub(crate) async fn listed(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+) -> Result<Option<Identity>, ReadError> {
+    // Keys are listed in order, so that the key itself comes before all others that begin with it.
+    let request = client.list_objects_v2().bucket(bucket).prefix(key).max_keys(1);
+    let answer =
+        request.send().await.map_err(|error| ServiceError::new("ListObjectsV2", &error))?;
+    let found = answer.contents().iter().find(|object| object.key() == Some(key));
+    found.map(|object| Identity::new(None, object.e_tag(), object.size())).transpose()
 }
 
 /// How far a read came; shared with whoever consumes the stream.

@@ -29,6 +29,9 @@ pub struct Record {
     /// S3's sequencer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequencer: Option<String>,
+    /// How often SQS has handed out the message that named it; none for events from elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive_count: Option<u32>,
     /// The outcome in one word; `unknown` until there is one.
     pub outcome: Outcome,
     /// What clamd found.
@@ -37,6 +40,9 @@ pub struct Record {
     /// Why there is no verdict, or why the object was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
+    /// clamd's own name of what it did not look at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What was done to an infected object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
@@ -153,9 +159,11 @@ impl Record {
             version: None,
             etag: None,
             sequencer: None,
+            receive_count: None,
             outcome: Outcome::Unknown,
             signatures: Vec::new(),
             reason: None,
+            detail: None,
             action: None,
             tag: None,
             published: false,
@@ -235,6 +243,15 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
             {"Name": "total_ms", "Unit": "Milliseconds"},
         ],
     })];
+    // Tries after the first, which no other metric tells from first ones.
+    let redelivered = record.receive_count.is_some_and(|count| count > 1);
+    if redelivered {
+        directives.push(json!({
+            "Namespace": context.namespace,
+            "Dimensions": [["function"]],
+            "Metrics": [{"Name": "redelivered", "Unit": "Count"}],
+        }));
+    }
     let mut gauges = Vec::new();
     if record.definitions.is_some() {
         gauges.push(json!({"Name": "definitions_age_hours", "Unit": "None"}));
@@ -261,6 +278,9 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
         "cold_start": context.cold_start,
     });
     // A metric has to be a member of the root.
+    if redelivered {
+        line["redelivered"] = 1.into();
+    }
     if let Some(definitions) = &record.definitions {
         line["definitions_age_hours"] = definitions.age_hours.into();
     }
@@ -273,62 +293,5 @@ pub fn line(record: &Record, context: &Context, now: SystemTime) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn context() -> Context {
-        Context {
-            namespace: "ns".into(),
-            function: "f".into(),
-            request_id: "r".into(),
-            cold_start: true,
-        }
-    }
-
-    /// The rules of the EMF specification (CloudWatch user guide) that a wrong record breaks
-    /// silently: every dimension is a string member of the root, every metric a number.
-    #[test]
-    fn every_dimension_and_metric_that_is_declared_is_there_with_its_type() {
-        let object = ObjectRef {
-            bucket: "b".into(),
-            key: "line\nbreak \u{1b}[31m".into(),
-            version_id: None,
-            etag: None,
-            size: None,
-            sequencer: None,
-        };
-        let mut record = Record::new(&object);
-        record.memory_percent = Some(40);
-        record.definitions = Some(Definitions {
-            version: 1,
-            built: "2026-01-01T00:00:00Z".into(),
-            age_hours: 5,
-            stale: false,
-        });
-        let line = line(&record, &context(), UNIX_EPOCH + Duration::from_millis(1234));
-        assert!(!line.contains(['\n', '\u{1b}']), "one record is one line: {line}");
-        let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["_aws"]["Timestamp"], 1234);
-        let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
-        for directive in directives {
-            for dimension in directive["Dimensions"][0].as_array().unwrap() {
-                assert!(line[dimension.as_str().unwrap()].is_string(), "{dimension}");
-            }
-            for metric in directive["Metrics"].as_array().unwrap() {
-                assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric}");
-            }
-        }
-        assert_eq!(directives[1]["Metrics"].as_array().unwrap().len(), 2);
-        assert_eq!(line["key"], object.key);
-        assert_eq!(line["cold_start"], true);
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_metric() {
-        let line = line(&Record::unread(), &context(), UNIX_EPOCH);
-        let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["_aws"]["CloudWatchMetrics"].as_array().unwrap().len(), 1);
-        assert_eq!(line.get("definitions_age_hours"), None);
-        assert_eq!(line.get("memory_percent"), None);
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@ use function_common::clamd::resident;
 use function_common::manifest::Manifest;
 use function_common::service_error::{ServiceError, chain};
 use jiff::Timestamp;
-use notifier_common::{Action, Definitions, Finding, Message, Status, Verdict};
+use notifier_common::{Action, Definitions, Finding, Message, Reason, Status, Verdict};
 
 use crate::config::Config;
 use crate::engine::{Engine, Generation};
@@ -42,7 +42,8 @@ pub struct App {
 }
 
 /// Scans `object`, acts on the verdict and publishes it, and notes in `record` what happened.
-/// Doing it twice is harmless.
+/// Doing it twice is harmless. On the `last_try` an object whose scan does not end before `deadline`
+/// is `no`.
 ///
 /// # Errors
 /// The step that failed. Then there is no verdict, or it was not told; the record has to be
@@ -51,6 +52,7 @@ pub async fn process(
     app: &App,
     object: &ObjectRef,
     deadline: Instant,
+    last_try: bool,
     record: &mut Record,
 ) -> Result<(), ScanError> {
     let mut object = object.clone();
@@ -60,6 +62,10 @@ pub async fn process(
         let judged = SystemTime::now();
         let (identity, verdict, generation) = match looked {
             Looked::At { identity, verdict, generation } => (identity, verdict, generation),
+            Looked::OutOfTime { identity, generation } if last_try => {
+                (identity, Verdict::Unscannable { reason: Reason::TimeLimit }, generation)
+            }
+            Looked::OutOfTime { .. } => return Err(ScanError::OutOfTime),
             Looked::Nothing(reason) => {
                 skip(record, reason);
                 return Ok(());

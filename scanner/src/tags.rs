@@ -9,7 +9,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Tag, Tagging};
 use notifier_common::Status;
 
-use crate::object::Identity;
+use crate::object::{self, Identity, ReadError};
 use function_common::service_error::ServiceError;
 
 /// S3's limit for the tags of one object (S3 user guide, "Categorizing your objects using tags").
@@ -115,6 +115,16 @@ async fn current(client: &Client, object: Scanned<'_>) -> Result<Current, Servic
         Ok(_) => Ok(Current::Other),
         Err(error) => match ServiceError::new("HeadObject", &error) {
             error if error.is_gone() => Ok(Current::Deleted),
+            // A refusal of HEAD has no words. Most likely the key is the customer's (SSE-C).
+            error if error.status == Some(400) => {
+                match object::listed(client, object.bucket, object.key).await {
+                    Ok(None) => Ok(Current::Deleted),
+                    Ok(Some(now)) if now.etag == object.identity.etag => Ok(Current::Same),
+                    Ok(Some(_)) => Ok(Current::Other),
+                    Err(ReadError::Service(error)) => Err(error),
+                    Err(_) => Err(error),
+                }
+            }
             error => Err(error),
         },
     }

@@ -43,7 +43,7 @@ impl LayerClamd {
         std::fs::create_dir(&database).context("making a folder for definitions")?;
         definitions::write(&database, 27_000, jiff::Timestamp::now())?;
         let limits = Limits { scans: 2, object: object_max, scan: 1 << 29 };
-        let text = conf::render(&limits, Path::new("/definitions"), Path::new("/tmp"));
+        let text = conf::render(&limits, false, Path::new("/definitions"), Path::new("/tmp"));
         // There is nobody in the root to make a folder in /tmp.
         let text = text.replace("/tmp/tmp", "/tmp");
         let file = root.scratch().join("clamd.conf");

@@ -4,6 +4,7 @@ use std::io::{Cursor, Write as _};
 
 use anyhow::Context as _;
 use zip::CompressionMethod;
+use zip::ZipArchive;
 use zip::ZipWriter;
 use zip::unstable::write::FileOptionsExt as _;
 use zip::write::SimpleFileOptions;
@@ -103,6 +104,82 @@ pub fn zip_of_many(count: usize, last: &[u8]) -> anyhow::Result<Vec<u8>> {
     let small: Vec<_> = (0..count).map(|number| format!("member {number}\n")).collect();
     let members = small.iter().map(|text| (text.trim().to_owned(), text.as_bytes()));
     zip(members.chain([("last".to_owned(), last)]), deflated())
+}
+
+/// An Office document of the old format that ClamAV sees macros in, which are as empty as the rest:
+/// a compound file (MS-CFB) with the two streams that each VBA project has, `_VBA_PROJECT` and
+/// `dir` (MS-OVBA 2.3.4). Both are as long as the streams that have sectors of their own.
+#[must_use]
+pub fn document_with_macros() -> Vec<u8> {
+    const SECTOR: usize = 512;
+    const STREAM_SECTORS: u32 = 9;
+    const END: u32 = 0xffff_fffe;
+    const FREE: u32 = 0xffff_ffff;
+    let bytes = |numbers: &[u32]| -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    };
+
+    let mut header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec();
+    header.extend([0; 16]);
+    // Version 3, little-endian, sectors of 512 and of 64 bytes.
+    header.extend([0x3e, 0, 3, 0, 0xfe, 0xff, 9, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    // One sector of the allocation table; the directory is in sector 1; streams from 4096 bytes on
+    // have sectors; neither short streams nor a longer table.
+    header.extend(bytes(&[0, 1, 1, 0, 4096, END, 0, END, 0, 0]));
+    header.resize(SECTOR, 0xff);
+
+    // The table itself, the directory, and the chains of two streams.
+    let mut table = vec![0xffff_fffd, END];
+    for first in [2, 2 + STREAM_SECTORS] {
+        table.extend(first + 1..first + STREAM_SECTORS);
+        table.push(END);
+    }
+    let mut table = bytes(&table);
+    table.resize(SECTOR, 0xff);
+
+    let entry = |name: &str, kind: u8, [left, child]: [u32; 2], start: u32, size: u32| {
+        let mut entry: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let length = u8::try_from(entry.len() + 2).expect("a short name");
+        entry.resize(64, 0);
+        entry.extend([length, 0, kind, 1]);
+        entry.extend(bytes(&[left, FREE, child]));
+        entry.resize(116, 0);
+        entry.extend(bytes(&[start, size, 0]));
+        entry
+    };
+    // The least that has sectors and ends with a record.
+    let size = 4098;
+    let directory = [
+        entry("Root Entry", 5, [FREE, 1], END, 0),
+        entry("_VBA_PROJECT", 2, [2, FREE], 2 + STREAM_SECTORS, size),
+        entry("dir", 2, [FREE, FREE], 2, size),
+        entry("", 0, [FREE, FREE], 0, 0),
+    ];
+    // One chunk of literal bytes, eight behind each flag byte (MS-OVBA 2.4.1), which are records of
+    // a code page (2.3.4.2.1.4).
+    let record = [0, 3, 0, 2, 0, 0, 0, 0xe4, 4];
+    let dir = [[1, 0xfe, 0xbf].as_slice(), &record.repeat(455)].concat();
+    let streams = [dir, vec![0xcc, 0x61]].map(|mut stream| {
+        stream.resize(SECTOR * 9, 0);
+        stream
+    });
+    [header, table, directory.concat(), streams.concat()].concat()
+}
+
+/// A zip with `count` members that hold the same `bytes`, which are packed once only.
+///
+/// # Errors
+///
+/// As [`zip_nested`].
+pub fn zip_of_copies(count: usize, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let one = zip([("0".to_owned(), bytes)], deflated())?;
+    let mut one = ZipArchive::new(Cursor::new(one)).context("reading a zip back")?;
+    let mut all = ZipWriter::new(Cursor::new(Vec::new()));
+    for number in 0..count {
+        let member = one.by_index_raw(0).context("the only member")?;
+        all.raw_copy_file_rename(member, number.to_string()).context("copying a member")?;
+    }
+    Ok(all.finish().context("finishing a zip")?.into_inner())
 }
 
 /// A RAR 4 archive with `bytes` (less than 4 GiB) in one stored member. After unRAR's technical note

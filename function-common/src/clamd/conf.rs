@@ -45,9 +45,16 @@ impl Limits {
     }
 }
 
-/// The text of `clamd.conf` (clamd.conf(5)).
+/// The text of `clamd.conf` (clamd.conf(5)); with `alert_macros` it reports Office documents with
+/// VBA macros.
 #[must_use]
-pub fn render(limits: &Limits, definitions_dir: &Path, work_dir: &Path) -> String {
+pub fn render(
+    limits: &Limits,
+    alert_macros: bool,
+    definitions_dir: &Path,
+    work_dir: &Path,
+) -> String {
+    let macros = if alert_macros { "yes" } else { "no" };
     let scans = limits.scans;
     // 0 would mean "no limit". Where there is no room, no object gets as far as this anyway.
     let (object, scan) = (limits.object.max(FLOOR), limits.scan.max(FLOOR));
@@ -98,6 +105,8 @@ PCREMaxFileSize 0
 # A crossed limit or an encrypted part is reported, not passed over as OK.
 AlertExceedsMax yes
 AlertEncrypted yes
+# What the owner calls infected besides.
+AlertOLE2Macros {macros}
 # But malware found elsewhere in the object is the stronger answer.
 HeuristicScanPrecedence no
 # The cache of clean files is keyed by MD5, for which an attacker can make twins.
@@ -137,7 +146,7 @@ mod tests {
 
     #[test]
     fn no_room_is_never_written_as_no_limit() {
-        let text = render(&Limits::for_function(1769, 0), Path::new("/d"), Path::new("/w"));
+        let text = render(&Limits::for_function(1769, 0), false, Path::new("/d"), Path::new("/w"));
         for unlimited in ["StreamMaxLength 0", "MaxScanSize 0", "MaxFileSize 0"] {
             assert!(!text.lines().any(|line| line == unlimited), "{unlimited}");
         }

@@ -66,11 +66,15 @@ pub(super) struct Running {
 
 impl Running {
     /// Writes the configuration and starts the process; it then loads its database.
-    pub(super) fn spawn(paths: &Paths, limits: &Limits) -> Result<Self, ClamdError> {
+    pub(super) fn spawn(
+        paths: &Paths,
+        limits: &Limits,
+        alert_macros: bool,
+    ) -> Result<Self, ClamdError> {
         let work_dir = &paths.work_dir;
         let conf = work_dir.join("clamd.conf");
-        std::fs::write(&conf, conf::render(limits, &database_dir(work_dir), work_dir))
-            .map_err(|source| NoRoom::unwritable(work_dir, source))?;
+        let text = conf::render(limits, alert_macros, &database_dir(work_dir), work_dir);
+        std::fs::write(&conf, text).map_err(|source| NoRoom::unwritable(work_dir, source))?;
 
         let lib = paths.clamav_dir.join("lib");
         let program = paths.clamav_dir.join("bin/clamd");

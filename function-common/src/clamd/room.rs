@@ -198,7 +198,7 @@ mod tests {
         for (answer, counts) in [
             (Answer::Clean, false),
             (Answer::PortableExecutable, false),
-            (Answer::Unscannable(notifier_common::Reason::Encrypted), false),
+            (Answer::Unscannable(notifier_common::Reason::Encrypted, String::new()), false),
             (Answer::Infected("x".to_owned()), true),
         ] {
             let dir = tempfile::tempdir().unwrap();

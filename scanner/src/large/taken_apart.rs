@@ -26,17 +26,20 @@ const WAITING: usize = 4;
 /// Bytes of a zip's end that are read at once; the directories of most are not longer.
 const TAIL: u64 = 1 << 20;
 
-/// What an archive holds.
+/// One member.
 #[derive(Debug)]
-pub(super) enum Shown {
-    /// A member. Its stream fails where the archive is damaged.
-    Member {
-        /// Which one, counted from 0 with those that are closed.
-        index: u64,
-        /// What it holds.
-        bytes: mpsc::Receiver<io::Result<Bytes>>,
-    },
-    /// A member that nobody can look into.
+pub(super) struct Shown {
+    /// Which one, counted from 0.
+    pub(super) index: u64,
+    pub(super) member: Member,
+}
+
+/// What is in it.
+#[derive(Debug)]
+pub(super) enum Member {
+    /// These bytes. The stream fails where the archive is damaged.
+    Open(mpsc::Receiver<io::Result<Bytes>>),
+    /// Nobody can look into it.
     Closed(Reason),
 }
 
@@ -149,20 +152,20 @@ impl Visitor {
         let index = self.index;
         self.index += 1;
         match found {
-            Found::Closed(reason) => self.show(Shown::Closed(reason)),
+            Found::Closed(reason) => self.show(index, Member::Closed(reason)),
             Found::Member(_) if self.only.as_ref().is_some_and(|only| !only.contains(&index)) => {
                 Ok(())
             }
             Found::Member(data) => {
                 let (sender, bytes) = mpsc::channel(WAITING);
-                self.show(Shown::Member { index, bytes })?;
+                self.show(index, Member::Open(bytes))?;
                 hand_over(data, &sender)
             }
         }
     }
 
-    fn show(&self, shown: Shown) -> Result<(), Flaw> {
-        self.shown.blocking_send(shown).map_err(|_| Flaw::Stopped)
+    fn show(&self, index: u64, member: Member) -> Result<(), Flaw> {
+        self.shown.blocking_send(Shown { index, member }).map_err(|_| Flaw::Stopped)
     }
 }
 

@@ -44,6 +44,7 @@ impl Service {
         self.0.judge(request.credentials.as_ref(), &reads, Pairs::new())?;
 
         let source = self.0.with_version(&bucket, &key, version_id.as_deref(), |it| it.clone())?;
+        source.check_key()?;
         let copied_version = source.shown_id();
         let upload = Upload {
             tags: if replaced { checked_tags(sent)? } else { source.tags },

@@ -111,6 +111,20 @@ impl FakeS3 {
         Stored { version_id: version.shown_id(), e_tag: version.e_tag }
     }
 
+    /// The same with a key that the uploader keeps (SSE-C). Nobody here has that key: requests for the
+    /// object or its head are refused with the code and words of S3, as they stand in minio#4894 and
+    /// opendal#1858. (No emulator among the tools does that, so there is nothing to compare it with.)
+    ///
+    /// # Panics
+    ///
+    /// If the bucket does not exist.
+    pub fn put_with_customer_key(&self, bucket: &str, key: &str, body: impl Into<Body>) -> Stored {
+        let upload = Upload { customer_key: true, ..Upload::default() };
+        let version = self.state().store.put(bucket, key, body.into(), upload);
+        let version = version.expect("the bucket exists");
+        Stored { version_id: version.shown_id(), e_tag: version.e_tag }
+    }
+
     /// Deletes the current version, or in a versioned bucket hides it behind a delete marker.
     ///
     /// # Panics

@@ -112,6 +112,7 @@ impl S3 for Service {
         }
         let id = input.version_id.as_deref();
         let version = self.0.with_version(&input.bucket, &input.key, id, |found| found.clone())?;
+        version.check_key()?;
         version.check_match(input.if_match.as_ref())?;
         if version.is_one_of(input.if_none_match.as_ref()) {
             return Err(S3Error::new(S3ErrorCode::NotModified));
@@ -165,6 +166,7 @@ impl S3 for Service {
         }
         let id = input.version_id.as_deref();
         let version = self.0.with_version(&input.bucket, &input.key, id, |found| found.clone())?;
+        version.check_key()?;
         version.check_match(input.if_match.as_ref())?;
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
@@ -201,6 +203,7 @@ impl S3 for Service {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
             e_tag: None,
+            customer_key: false,
         };
         let body = Body::from(collected(input.body).await?);
         let version = self.0.state().store.put(&input.bucket, &input.key, body, upload)?;

@@ -40,6 +40,8 @@ pub(super) struct Version {
     pub(super) modified: SystemTime,
     pub(super) content_type: Option<String>,
     pub(super) metadata: Option<Metadata>,
+    /// Whether it was stored with a key that its uploader keeps (SSE-C).
+    pub(super) customer_key: bool,
 }
 
 impl Version {
@@ -58,6 +60,18 @@ impl Version {
             }
             _ => Ok(()),
         }
+    }
+
+    /// An error (400) if it is stored with a key that no request here brings.
+    pub(super) fn check_key(&self) -> S3Result<()> {
+        if self.customer_key {
+            return Err(s3_error!(
+                InvalidRequest,
+                "The object was stored using a form of Server Side Encryption. The correct \
+                 parameters must be provided to retrieve the object."
+            ));
+        }
+        Ok(())
     }
 
     /// Whether `If-None-Match` names it.
@@ -89,6 +103,8 @@ pub(super) struct Upload {
     pub(super) if_none_match: Option<ETagCondition>,
     /// Instead of the one that its bytes have, if it comes in parts.
     pub(super) e_tag: Option<String>,
+    /// See [`Version::customer_key`].
+    pub(super) customer_key: bool,
 }
 
 /// What a delete did.
@@ -133,6 +149,7 @@ impl Store {
             modified: SystemTime::now(),
             content_type: upload.content_type,
             metadata: upload.metadata,
+            customer_key: upload.customer_key,
         };
         self.add(bucket, key, version)
     }
@@ -201,6 +218,7 @@ impl Store {
                 modified: SystemTime::now(),
                 content_type: None,
                 metadata: None,
+                customer_key: false,
             };
             let version_id = self.add(bucket, key, marker)?.shown_id();
             return Ok(Deleted { version_id, delete_marker: true });

@@ -67,6 +67,7 @@ impl Ours {
             work_dir: dir.path().join("engine"),
             memory_mb: config.memory_mb,
             max_check: config.definitions_max_check,
+            alert_macros: config.alert_macros,
         };
         let store = Store::new(definitions.client(), config.definitions_bucket.clone());
         let engine = Arc::new(Engine::new(store, options));
@@ -96,6 +97,7 @@ impl Ours {
         let looked = look(&self.app, &object, Instant::now() + DEADLINE, &mut record).await;
         match looked.context("looking")? {
             Looked::At { verdict, .. } => Ok((&verdict).into()),
+            Looked::OutOfTime { .. } => bail!("there was not time enough"),
             Looked::Nothing(why) => bail!("there is nothing to judge: {why}"),
         }
     }
@@ -121,7 +123,7 @@ impl Stock {
         match reply::parse(&answer)? {
             Answer::Clean => Ok(Word::Clean),
             Answer::Infected(_) => Ok(Word::Infected),
-            Answer::Unscannable(reason) => Ok(Word::No(reason)),
+            Answer::Unscannable(reason, _) => Ok(Word::No(reason)),
             Answer::PortableExecutable => bail!("stock clamd knows a name of ours"),
         }
     }

@@ -43,7 +43,7 @@ impl Engine {
         };
         let begin = Instant::now();
         let limits = Limits::for_function(MEMORY_MB, free_bytes(folder.path())?);
-        let clamd = Clamd::start(paths, limits).context("starting clamd")?;
+        let clamd = Clamd::start(paths, limits, false).context("starting clamd")?;
         clamd.ready().await.context("waiting for clamd")?;
         let took = begin.elapsed();
         let socket = work_dir.join("clamd.sock");

@@ -187,6 +187,7 @@ impl World {
             work_dir: self.dir.path().join("scanner"),
             memory_mb: 3008,
             max_check: Duration::from_secs(300),
+            alert_macros: false,
         };
         let store = Store::new(self.s3.client(), BUCKET.clone());
         let engine = Engine::new(store, options);

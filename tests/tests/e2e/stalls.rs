@@ -9,11 +9,14 @@ use scanner_tests::world::{UPLOADS, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DEADLINE, clamd, gated, record_of, records, stream_begun, verdict_tag, world,
+    DEADLINE, clamd, gated, queued, record_of, records, stream_begun, verdict_tag, world,
 };
 
 /// The function keeps 3 s of it back.
 const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// So this is what a scan has.
+const SCAN: Duration = Duration::from_secs(5);
 
 /// The verdict has come from another clamd than `stalled`, all in one life of the function, which
 /// answered every time.
@@ -71,4 +74,43 @@ async fn clamd_stalled_between_two_objects_is_replaced() {
     // There was time enough to find that out and go on.
     let record = record_of(world.sandbox(), "second", "infected").await.unwrap();
     assert_eq!(records(world.sandbox(), "second"), [record]);
+}
+
+/// A zip of web pages, 3.2 GB of them: clamd normalises each, which takes it minutes.
+fn endless() -> anyhow::Result<Vec<u8>> {
+    let page = "<p class=\"a\">hedge</p>\n".repeat(16 << 20 >> 5);
+    samples::zip_of_copies(200, format!("<html><body>{page}</body></html>").as_bytes())
+}
+
+#[tokio::test]
+async fn an_object_whose_scan_does_not_end_is_no_after_the_last_try_and_no_dead_letter() {
+    let world = world(|options| options.timeout = TIMEOUT).await.unwrap();
+    world.put(UPLOADS, "endless", endless().unwrap()).await.unwrap();
+    let finding = world.finding_for("endless", DEADLINE).await.unwrap();
+    assert_eq!(finding.attribute("status"), Some("no"));
+    assert_eq!(finding.attribute("reason"), Some("time-limit"));
+    assert_eq!(world.tags(UPLOADS, "endless", None).await.unwrap(), verdict_tag("no"));
+
+    record_of(world.sandbox(), "endless", "no").await.unwrap();
+    let told: Vec<_> = records(world.sandbox(), "endless")
+        .iter()
+        .map(|r| json!([r["outcome"], r["error"], r["reason"], r["receive_count"]]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["failed", "deadline", null, 1]),
+            json!(["failed", "deadline", null, 2]),
+            json!(["no", null, "time-limit", 3]),
+        ]
+    );
+    // What was not handled would come again, and then be a dead letter.
+    let last = world.bridge().wait_for(|d| !d.handled.is_empty() && d.took > SCAN, DEADLINE);
+    assert_eq!(last.await.unwrap().messages.len(), 1);
+    assert_eq!(queued(&world, &world.scan_queue().url).await.unwrap(), 0);
+    assert_eq!(queued(&world, &world.dead_letters().url).await.unwrap(), 0);
+    for delivery in world.bridge().deliveries() {
+        assert!(delivery.took < TIMEOUT, "{delivery:?}");
+        assert!(matches!(delivery.outcome, Invocation::Response(_)), "{delivery:?}");
+    }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use aws_sdk_sqs::types::QueueAttributeName;
 use scanner_tests::gate::Gate;
 use scanner_tests::generations::Generation;
 use scanner_tests::processes;
@@ -94,6 +95,22 @@ pub(crate) async fn dead_letter(world: &World, text: &str) -> anyhow::Result<Str
     let found = tokio::time::timeout(DEADLINE, found).await;
     let wrote = world.sandbox().logs().tail(20);
     found.with_context(|| format!("no dead letter with {text:?}; the function wrote:\n{wrote}"))?
+}
+
+/// How many messages are in a queue, those that somebody has in hand included.
+pub(crate) async fn queued(world: &World, url: &str) -> anyhow::Result<u32> {
+    let attributes = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let request = world.moto().sqs().get_queue_attributes().queue_url(url);
+    let answer = request.set_attribute_names(Some(attributes.to_vec())).send().await?;
+    let answer = answer.attributes.context("a queue without attributes")?;
+    let numbers = attributes.iter().map(|name| {
+        let number = answer.get(name).with_context(|| format!("no {name} of {url}"))?;
+        number.parse::<u32>().with_context(|| format!("{name} is {number}"))
+    });
+    numbers.sum()
 }
 
 /// Sends a body to the queue as it is, and gives the message's id.

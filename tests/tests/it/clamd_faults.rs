@@ -65,13 +65,13 @@ async fn the_temporary_files_of_a_dead_clamd_are_cleared_away() {
 
 /// A world whose clamd is scripted: the supervised process only sleeps, the double answers on the
 /// socket.
-struct Scripted {
-    world: World,
-    clamd: FakeClamd,
+pub(crate) struct Scripted {
+    pub(crate) world: World,
+    pub(crate) clamd: FakeClamd,
     _dir: TempDir,
 }
 
-async fn scripted() -> Scripted {
+pub(crate) async fn scripted() -> Scripted {
     let clamd = FakeClamd::start().unwrap();
     // It starts in its work folder.
     let link = format!("ln -s '{}' clamd.sock", clamd.socket().display());
@@ -110,7 +110,7 @@ impl Scripted {
 const AMPLE: Duration = Duration::from_secs(60);
 
 /// For what ends only with the invocation's time.
-const SHORT: Duration = MARGIN.saturating_add(Duration::from_millis(500));
+pub(crate) const SHORT: Duration = MARGIN.saturating_add(Duration::from_millis(500));
 
 #[tokio::test]
 async fn answers_that_are_none_are_errors() {

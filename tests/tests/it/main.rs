@@ -5,14 +5,17 @@
 
 mod clamd_faults;
 mod confinement;
+mod customer_keys;
 mod events;
 mod faults;
 mod generations;
+mod last_try;
 mod overwrites;
 mod permissions;
 mod public_shape;
 mod quarantine;
 mod shards;
+mod strictness;
 mod support;
 mod tagging;
 mod triggers;

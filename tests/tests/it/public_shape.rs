@@ -32,7 +32,7 @@ impl Loaded {
             definitions_dir: definitions.to_owned(),
             work_dir: dir.path().join("clamd"),
         };
-        let clamd = Clamd::start(paths, Limits::for_function(1769, 1 << 30)).unwrap();
+        let clamd = Clamd::start(paths, Limits::for_function(1769, 1 << 30), false).unwrap();
         clamd.ready().await.unwrap();
         Self { clamd, _dir: dir }
     }

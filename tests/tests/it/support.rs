@@ -116,6 +116,7 @@ async fn world_in(
         work_dir: dir.path().join("engine"),
         memory_mb: config.memory_mb,
         max_check: config.definitions_max_check,
+        alert_macros: config.alert_macros,
     };
     let store = Store::new(recorder.s3(&definitions.client()), config.definitions_bucket.clone());
     let engine = Arc::new(Engine::new(store, options));
@@ -259,6 +260,15 @@ pub(crate) fn queue(bodies: &[Value]) -> Value {
         })
         .collect();
     json!({ "Records": records })
+}
+
+/// The same, handed out for the `count`th time.
+pub(crate) fn queue_again(bodies: &[Value], count: u32) -> Value {
+    let mut event = queue(bodies);
+    for record in event["Records"].as_array_mut().unwrap() {
+        record["attributes"] = json!({"ApproximateReceiveCount": count.to_string()});
+    }
+    event
 }
 
 /// The messages that a partial batch response gives back.

@@ -46,6 +46,7 @@ pub async fn scanner(
         work_dir: dir.path().join("engine"),
         memory_mb,
         max_check: Duration::ZERO,
+        alert_macros: false,
     };
     let store = Store::new(s3.clone(), generations::BUCKET.to_owned());
     let engine = Arc::new(Engine::new(store, options));

@@ -49,7 +49,7 @@ impl Ours {
             work_dir: dir.path().join("clamd"),
         };
         let limits = Limits::for_function(MEMORY_MB, free_bytes(dir.path())?);
-        Ok(Self { clamd: Clamd::start(paths, limits)?, _dir: dir })
+        Ok(Self { clamd: Clamd::start(paths, limits, false)?, _dir: dir })
     }
 
     /// Waits until it has found EICAR. `begin` is when what is measured began.
