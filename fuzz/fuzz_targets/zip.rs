@@ -42,7 +42,10 @@ fuzz_target!(|input: &[u8]| {
             let mut bytes = Vec::new();
             let Ok(member) = archive.by_index(index) else { continue };
             if member.take(BOUNDS.member + 1).read_to_end(&mut bytes).is_ok() && !bytes.is_empty() {
-                assert!(shown.contains(&bytes), "{bytes:?} is in the directory and not in {shown:?}");
+                assert!(
+                    shown.contains(&bytes),
+                    "{bytes:?} is in the directory and not in {shown:?}"
+                );
             }
         }
     }
