@@ -2,13 +2,17 @@
 
 pub mod conf;
 pub mod confine;
+mod doubt;
 pub mod honesty;
+mod log;
 mod process;
 mod room;
+mod scans;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -95,6 +99,12 @@ pub enum ClamdError {
     /// The connection broke, most often because clamd died.
     #[error("the connection to clamd broke")]
     Connection(#[source] io::Error),
+    /// Something was not opened, in this scan or in one beside it.
+    #[error("clamd said \"{line}\" while more than one scan ran; it does not say of which")]
+    Doubt {
+        /// How what it said begins.
+        line: &'static str,
+    },
     /// It answered, but gave no verdict.
     #[error(transparent)]
     Reply(#[from] ReplyError),
@@ -111,6 +121,7 @@ impl ClamdError {
             Self::Canary { .. } => "clamd-canary",
             Self::NoRoom(error) => error.code(),
             Self::Connection(_) => "clamd-connection",
+            Self::Doubt { .. } => "clamd-doubt",
             Self::Reply(_) => "clamd-reply",
         }
     }
@@ -120,6 +131,12 @@ impl ClamdError {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Reply(ReplyError::Empty) | Self::NoRoom(_))
+    }
+
+    /// Whether the answer could not be told from another scan's; a scan alone can be told.
+    #[must_use]
+    pub fn is_doubt(&self) -> bool {
+        matches!(self, Self::Doubt { .. })
     }
 }
 
@@ -219,10 +236,19 @@ impl Clamd {
     /// When the stream fails, the connection breaks, or the answer is no verdict; and when there is
     /// no room in clamd's temporary folder before, during or after the scan. Then clamd is ended, so
     /// that the next [`Clamd::ready`] empties the folder, and has EICAR found again.
+    /// [`ClamdError::Doubt`] when a scan beside this one, or this one, could not open something.
     pub async fn scan<S>(&self, stream: S) -> Result<Answer, ClamdError>
     where
         S: Stream<Item = io::Result<Bytes>>,
     {
+        let gone = || ClamdError::Connection(io::ErrorKind::NotConnected.into());
+        let (log, scans) = {
+            let slot = self.running.lock().await;
+            let running = slot.as_ref().ok_or_else(gone)?;
+            (Arc::clone(&running.log), Arc::clone(&running.scans))
+        };
+        let this = scans.begin();
+        let before = log.doubts().ok_or_else(gone)?;
         let socket = self.socket();
         // On the heap: what streams an object is too large to be moved about.
         let scan = Box::pin(process::scan(&socket, stream));
@@ -230,7 +256,11 @@ impl Clamd {
         if let Err(ClamdError::NoRoom(_)) = answer {
             self.stop().await;
         }
-        answer
+        match answer? {
+            Answer::Infected(name) => Ok(Answer::Infected(name)),
+            // One that has ended answered nothing: it was another one, whose log this is not.
+            answer => this.judge(answer, &before, &log.doubts().ok_or_else(gone)?),
+        }
     }
 
     /// Ends clamd at once, so that the next [`Clamd::ready`] starts a new one: the only way to stop

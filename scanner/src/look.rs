@@ -40,8 +40,9 @@ pub enum Looked {
     Nothing(&'static str),
 }
 
-/// Looks at the object. If clamd dies over it, it is looked at once more with no other scan beside
-/// it: a file that kills the engine fails its own record and nobody else's.
+/// Looks at the object. If clamd dies over it, or says beside another scan that it could not open
+/// something, it is looked at once more with no other scan beside it: a file that kills the engine
+/// fails its own record and nobody else's, and what could not be opened is its own `no`.
 ///
 /// # Errors
 /// When there is no verdict.
@@ -54,6 +55,10 @@ pub async fn look(
     match look_once(app, object, 1, deadline, record).await {
         Err(ScanError::Engine(EngineError::Clamd(error))) if error.is_gone() => {
             tracing::warn!(key = object.key, %error, "clamd went away during the scan; once more");
+            look_once(app, object, app.engine.scans(), deadline, record).await
+        }
+        Err(ScanError::Engine(EngineError::Clamd(error))) if error.is_doubt() => {
+            tracing::info!(key = object.key, %error, "looking at it alone");
             look_once(app, object, app.engine.scans(), deadline, record).await
         }
         other => other,
@@ -131,7 +136,9 @@ pub(crate) fn join(base: Answer, pe: Option<Answer>) -> Result<Verdict, ClamdErr
         (Answer::Infected(signature), _) | (_, Some(Answer::Infected(signature))) => {
             Ok(Verdict::Infected { signatures: vec![signature] })
         }
-        (Answer::Unscannable(reason, _), _)
+        // Damage may be all that clamd's log shows of what a signature of the other shard names.
+        (Answer::Unscannable(Reason::Damaged, _), Some(Answer::Unscannable(reason, _)))
+        | (Answer::Unscannable(reason, _), _)
         | (Answer::PortableExecutable, Some(Answer::Unscannable(reason, _))) => {
             Ok(Verdict::Unscannable { reason })
         }
@@ -281,6 +288,8 @@ mod tests {
             (encrypted(), Some(Answer::Clean), no(Reason::Encrypted)),
             (encrypted(), Some(infected("B")), found("B")),
             (encrypted(), Some(unscannable(Reason::LimitSize)), no(Reason::Encrypted)),
+            (unscannable(Reason::Damaged), Some(encrypted()), no(Reason::Encrypted)),
+            (unscannable(Reason::Damaged), Some(Answer::Clean), no(Reason::Damaged)),
         ] {
             let case = format!("{base:?} and {pe:?}");
             assert_eq!(join(base, pe).unwrap(), verdict, "{case}");

@@ -111,6 +111,8 @@ AlertOLE2Macros {macros}
 HeuristicScanPrecedence no
 # The cache of clean files is keyed by MD5, for which an attacker can make twins.
 DisableCache yes
+# What it could not open it says in its log only.
+Debug yes
 # Out of memory is a dead clamd and a retry, not a file passed over.
 ExitOnOOM yes
 "

@@ -1,22 +1,22 @@
 //! The process itself: how it is started, what it says, and what is said to it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clamav_client::tokio::{Socket, get_version, ping, scan_stream};
 use futures_util::{Stream, StreamExt as _, future, stream};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::conf::{self, Limits};
 use super::confine::{self, Confined};
+use super::log::Log;
+use super::scans::Scans;
 use super::{ClamdError, LOADER, NoRoom, Paths, database_dir, eicar, eicar_in_rar, room};
 use crate::reply::{self, Answer};
 
@@ -29,9 +29,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Size of the chunks that clamd gets; 64 KiB is where larger ones stop to help (measured).
 const CHUNK: usize = 64 << 10;
-
-/// Lines of clamd's log that are kept: all of a start, which are about 40, and the trouble before.
-const LOG_LINES: usize = 100;
 
 /// The end of the log comes with the end of the process, unless somebody else holds its pipes.
 const LOG_TIME: Duration = Duration::from_secs(1);
@@ -58,7 +55,9 @@ pub(super) struct Running {
     child: Child,
     /// Whether it is under the system call filter.
     pub(super) filtered: bool,
-    log: Arc<Mutex<VecDeque<String>>>,
+    pub(super) log: Arc<Log>,
+    /// How its scans overlap.
+    pub(super) scans: Arc<Scans>,
     followers: Vec<JoinHandle<()>>,
     /// Its version, once it has proven that it finds something.
     pub(super) engine: Option<String>,
@@ -97,18 +96,21 @@ impl Running {
             ("GCONV_PATH", lib.join("gconv").display().to_string()),
             ("OPENSSL_CONF", "/dev/null".to_owned()),
         ];
-        let Confined { mut child, filtered } = confine::spawn(command, &environment)
-            .map_err(|source| ClamdError::Spawn { program, source })?;
-
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        let mut followers = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            followers.push(tokio::spawn(follow(stdout, Arc::clone(&log))));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            followers.push(tokio::spawn(follow(stderr, Arc::clone(&log))));
-        }
-        Ok(Self { child, filtered, log, followers, engine: None })
+        let spawned = confine::spawn(command, &environment).and_then(|mut confined| {
+            let child = &mut confined.child;
+            let mut pipes = Vec::new();
+            if let Some(stdout) = child.stdout.take() {
+                pipes.push(stdout.into_owned_fd()?);
+            }
+            if let Some(stderr) = child.stderr.take() {
+                pipes.push(stderr.into_owned_fd()?);
+            }
+            Ok((confined, Log::follow(pipes)?))
+        });
+        let (Confined { child, filtered }, (log, followers)) =
+            spawned.map_err(|source| ClamdError::Spawn { program, source })?;
+        let scans = Arc::default();
+        Ok(Self { child, filtered, log, scans, followers, engine: None })
     }
 
     /// Asks the process and its socket: a killed clamd refuses connections for a while before it
@@ -161,7 +163,7 @@ impl Running {
         for follower in self.followers.drain(..) {
             let _ = timeout(LOG_TIME, follower).await;
         }
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.log.kept()
     }
 
     /// Kills it and waits until it is gone, and with it its hold on temporary files. Gives its log.
@@ -217,19 +219,6 @@ fn engine_version(reply: &[u8]) -> String {
     let text = String::from_utf8_lossy(reply);
     let version = text.trim_start_matches("ClamAV ").split(['/', '\0', '\n']).next();
     version.unwrap_or_default().to_owned()
-}
-
-/// Passes clamd's words on to our log and keeps the last of them.
-async fn follow(output: impl AsyncRead + Unpin, log: Arc<Mutex<VecDeque<String>>>) {
-    let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        tracing::debug!(clamd = line);
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() == LOG_LINES {
-            log.pop_front();
-        }
-        log.push_back(line);
-    }
 }
 
 #[cfg(test)]
