@@ -6,6 +6,7 @@
 mod clamd_faults;
 mod confinement;
 mod customer_keys;
+mod doubts;
 mod events;
 mod faults;
 mod generations;
