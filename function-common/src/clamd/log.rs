@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 
-use super::doubt::{self, DEBUG, DOUBTS};
+use super::doubt::{DEBUG, DOUBTS, Finder};
 
 /// Lines that are kept: all of a start, which are about 40, and the trouble before. Chatter is not.
 const KEPT: usize = 100;
 
-/// Bytes of a line that are read; libclamav's own are no longer (`MSGBUFSIZ` in its `others.c`).
+/// Bytes of a line that are kept.
 const LONGEST: usize = 8192;
 
 /// What a pipe holds at most (`/proc/sys/fs/pipe-max-size` of Linux, pipe(7)): more was not in it
@@ -45,8 +45,15 @@ struct Said {
 #[derive(Debug)]
 struct Pipe {
     receiver: Receiver,
+    read: Mutex<Read>,
+}
+
+/// What came through a pipe.
+#[derive(Debug, Default)]
+struct Read {
     /// The beginning of a line whose end has not come.
-    line: Mutex<Vec<u8>>,
+    line: Vec<u8>,
+    doubts: Finder,
 }
 
 impl Log {
@@ -57,7 +64,7 @@ impl Log {
     pub(super) fn follow(pipes: Vec<OwnedFd>) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let pipe = |fd| {
             let receiver = Receiver::from_owned_fd(fd)?;
-            Ok(Pipe { receiver, line: Mutex::default() })
+            Ok(Pipe { receiver, read: Mutex::default() })
         };
         let pipes = pipes.into_iter().map(pipe).collect::<io::Result<Vec<_>>>()?;
         let log = Arc::new(Self { pipes, said: Mutex::default() });
@@ -72,11 +79,11 @@ impl Log {
     /// Reads what has been said until now, and counts. None when clamd has ended.
     pub(super) fn doubts(&self) -> Option<Doubts> {
         for pipe in &self.pipes {
-            let mut line = lock(&pipe.line);
+            let mut state = lock(&pipe.read);
             let mut left = PIPE;
             while left > 0 {
                 let read = |buffer: &mut [u8]| Ok(rustix::io::read(&pipe.receiver, buffer)?);
-                match self.read(&mut line, read) {
+                match self.read(&mut state, read) {
                     Ok(0) => return None,
                     Ok(bytes) => left = left.saturating_sub(bytes),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -98,7 +105,7 @@ impl Log {
         let pipe = &self.pipes[index];
         while pipe.receiver.readable().await.is_ok() {
             let read = |buffer: &mut [u8]| pipe.receiver.try_read(buffer);
-            match self.read(&mut lock(&pipe.line), read) {
+            match self.read(&mut lock(&pipe.read), read) {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error)
@@ -113,12 +120,13 @@ impl Log {
 
     fn read(
         &self,
-        line: &mut Vec<u8>,
+        Read { line, doubts }: &mut Read,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut buffer = [0; 8192];
         let bytes = read(&mut buffer)?;
         let mut rest = &buffer[..bytes];
+        doubts.find(rest, |place| lock(&self.said).doubts[place] += 1);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             append(line, &rest[..end]);
             lock(&self.said).hear(line);
@@ -136,9 +144,6 @@ impl Log {
 
 impl Said {
     fn hear(&mut self, line: &[u8]) {
-        if let Some(place) = doubt::of(line) {
-            self.doubts[place] += 1;
-        }
         if line.starts_with(DEBUG) {
             return;
         }

@@ -29,7 +29,7 @@ async fn a_doubt_of_one_scan_is_no_other_ones() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_doubt_beside_another_scan_is_settled_by_a_scan_alone() {
     let world = world().await;
     let generation = world.engine.current().await.unwrap();
