@@ -12,7 +12,6 @@ mod scans;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::reply::{Answer, ReplyError};
 use conf::Limits;
-use process::{Proof, Running};
+use process::{Heard, Proof, Running};
 pub use room::{NoRoom, free_bytes};
 
 /// The name by which the layer carries its own dynamic loader, in `lib/`. The layer's programs are
@@ -147,6 +146,8 @@ pub struct Clamd {
     limits: Limits,
     alert_macros: bool,
     running: Mutex<Option<Running>>,
+    /// Of the one that was started last. Who scans does not wait for who starts another one.
+    heard: std::sync::Mutex<Heard>,
     /// Whether it is under the system call filter; what the platform allowed once it allows again.
     filtered: bool,
     /// Whether its library for RAR is there, and works as far as is known.
@@ -164,8 +165,9 @@ impl Clamd {
         prepare(&paths, opens_rar)?;
         let running = Running::spawn(&paths, &limits, alert_macros)?;
         let filtered = running.filtered;
+        let heard = std::sync::Mutex::new(running.heard.clone());
         let (running, opens_rar) = (Mutex::new(Some(running)), AtomicBool::new(opens_rar));
-        Ok(Self { paths, limits, alert_macros, running, filtered, opens_rar })
+        Ok(Self { paths, limits, alert_macros, running, heard, filtered, opens_rar })
     }
 
     /// Whether it is under the system call filter (see [`confine`]).
@@ -212,7 +214,9 @@ impl Clamd {
             Some(running) => running,
             None => {
                 prepare(&self.paths, opens_rar)?;
-                slot.insert(Running::spawn(&self.paths, &self.limits, self.alert_macros)?)
+                let running = Running::spawn(&self.paths, &self.limits, self.alert_macros)?;
+                *self.heard() = running.heard.clone();
+                slot.insert(running)
             }
         };
         if let Some(engine) = &running.engine {
@@ -242,11 +246,7 @@ impl Clamd {
         S: Stream<Item = io::Result<Bytes>>,
     {
         let gone = || ClamdError::Connection(io::ErrorKind::NotConnected.into());
-        let (log, scans) = {
-            let slot = self.running.lock().await;
-            let running = slot.as_ref().ok_or_else(gone)?;
-            (Arc::clone(&running.log), Arc::clone(&running.scans))
-        };
+        let Heard { log, scans } = self.heard().clone();
         let this = scans.begin();
         let before = log.doubts().ok_or_else(gone)?;
         let socket = self.socket();
@@ -278,6 +278,10 @@ impl Clamd {
     pub async fn memory(&self) -> Option<u64> {
         let slot = self.running.lock().await;
         resident(slot.as_ref()?.id()?)
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn socket(&self) -> PathBuf {

@@ -49,15 +49,21 @@ pub(super) enum Proof {
     WithoutRar,
 }
 
+/// What is heard of one clamd.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) log: Arc<Log>,
+    /// How its scans overlap.
+    pub(super) scans: Arc<Scans>,
+}
+
 /// One clamd. It ends with this value.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
     /// Whether it is under the system call filter.
     pub(super) filtered: bool,
-    pub(super) log: Arc<Log>,
-    /// How its scans overlap.
-    pub(super) scans: Arc<Scans>,
+    pub(super) heard: Heard,
     followers: Vec<JoinHandle<()>>,
     /// Its version, once it has proven that it finds something.
     pub(super) engine: Option<String>,
@@ -109,8 +115,8 @@ impl Running {
         });
         let (Confined { child, filtered }, (log, followers)) =
             spawned.map_err(|source| ClamdError::Spawn { program, source })?;
-        let scans = Arc::default();
-        Ok(Self { child, filtered, log, scans, followers, engine: None })
+        let heard = Heard { log, scans: Arc::default() };
+        Ok(Self { child, filtered, heard, followers, engine: None })
     }
 
     /// Asks the process and its socket: a killed clamd refuses connections for a while before it
@@ -163,7 +169,7 @@ impl Running {
         for follower in self.followers.drain(..) {
             let _ = timeout(LOG_TIME, follower).await;
         }
-        self.log.kept()
+        self.heard.log.kept()
     }
 
     /// Kills it and waits until it is gone, and with it its hold on temporary files. Gives its log.
