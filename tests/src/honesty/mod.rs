@@ -140,7 +140,7 @@ fn subjects() -> Vec<Subject> {
 }
 
 /// Makes every file, bare and inside a zip, with the marker and without it, and has each looked at;
-/// but see [`recipes::BEYOND`].
+/// but for `recipes::BEYOND`.
 ///
 /// # Errors
 ///
