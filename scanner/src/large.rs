@@ -144,7 +144,6 @@ impl Pass<'_> {
         let deadline = self.deadline;
         let clamd = ready(app, shard, deadline, self.record).await?;
         let started = Instant::now();
-        self.record.scans += 1;
         let progress = Progress::default();
         let looking = self.look(app, clamd, object, only, &progress);
         let said = timeout_at(deadline.into(), looking).await;
@@ -181,6 +180,7 @@ impl Pass<'_> {
             said.no = Some((Reason::TooLarge, "no archive".to_owned()));
             return Ok(said);
         };
+        self.record.scans += 1;
         let mut failure: Option<ClamdError> = None;
         while said.infected.is_none()
             && failure.is_none()
