@@ -93,7 +93,8 @@ impl Directory {
 
     /// What can be known of the layout before the members are read.
     fn check(&self, bounds: &Bounds) -> Result<(), Flaw> {
-        if self.members.first().is_some_and(|first| first.offset != 0) {
+        let first = self.members.first().map_or(self.start, |first| first.offset);
+        if first != 0 {
             return Err(Flaw::No(Reason::Damaged));
         }
         let ends = self.members.iter().skip(1).map(|next| next.offset).chain([self.start]);

@@ -143,6 +143,7 @@ fn what_readers_do_not_agree_on_is_refused() {
         ),
         ("records that lie about their length", extended(b"99 path=x\n"), damaged),
         ("an empty record", extended(b"\n11 size=10\n"), damaged),
+        ("a record without an end", extended(b"9 a=bcdef"), damaged),
         ("a number with a sign", extended(b"+8 a=bc\n"), damaged),
         (
             "a size in binary",
@@ -191,12 +192,10 @@ fn cut_anywhere_it_is_damaged() {
 #[test]
 fn no_byte_of_a_header_can_be_changed() {
     let tar = two();
-    let shown = vec![Ok(FIRST.to_vec()), Ok(SECOND.to_vec())];
-    for at in 0..512 {
+    for at in (0..148).chain(156..512) {
         let mut changed = tar.clone();
         changed[at] ^= 0x11;
-        let end = plain(&changed);
-        assert!(end.1.is_err() || end.0 == shown, "byte {at}: {end:?}");
+        assert!(plain(&changed).1.is_err(), "byte {at}");
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn descriptor(
     member: &Member,
 ) -> Result<(), Flaw> {
     let mut buffer = [0; 24];
-    // Below 24.
+    // At most 24.
     let Some(bytes) = usize::try_from(length).ok().and_then(|length| buffer.get_mut(..length))
     else {
         return Err(Flaw::No(Reason::Damaged));

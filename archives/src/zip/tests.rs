@@ -111,13 +111,52 @@ fn bounds_are_kept_whatever_it_says() {
     let little = Bounds { unpacked: 20, ..BOUNDS };
     assert_eq!(walk(&zip, &little), (vec![], Err(Flaw::No(Reason::LimitSize))));
     // One that unpacks to more than it says is not read to the end of it.
-    let mut zip = made(&[("a", &[0; 900])], deflated());
-    let central = position(&zip, CENTRAL);
-    for at in [22, central + 24] {
-        zip[at..at + 4].copy_from_slice(&5_u32.to_le_bytes());
+    for options in [stored(), deflated()] {
+        let mut zip = made(&[("a", &[0; 900])], options);
+        let central = position(&zip, CENTRAL);
+        for at in [22, central + 24] {
+            set(&mut zip, at, 5);
+        }
+        // That of five zeros.
+        for at in [14, central + 16] {
+            set(&mut zip, at, 0xc622_f71d);
+        }
+        let (shown, end) = walk(&zip, &BOUNDS);
+        assert_eq!((shown, end), (vec![Ok(vec![0; 5])], Err(Flaw::No(Reason::Damaged))));
     }
-    let (shown, end) = walk(&zip, &BOUNDS);
-    assert_eq!((shown, end), (vec![Ok(vec![0; 5])], Err(Flaw::No(Reason::Damaged))));
+}
+
+/// Bytes put into a zip, of which its directory knows: it says rightly where everything is.
+fn inserted(zip: &[u8], at: usize, what: &[u8]) -> Vec<u8> {
+    let mut changed = [&zip[..at], what, &zip[at..]].concat();
+    let more = u32::try_from(what.len()).unwrap();
+    let end = position(&changed, END);
+    let mut from = 0;
+    while let Some(found) = changed[from..end].windows(4).position(|window| window == CENTRAL) {
+        let field = from + found + 42;
+        let offset = number(&changed, field);
+        if offset as usize >= at {
+            set(&mut changed, field, offset + more);
+        }
+        from = field;
+    }
+    let start = u32::try_from(position(&changed, CENTRAL)).unwrap();
+    set(&mut changed, end + 16, start);
+    changed
+}
+
+fn number(zip: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(zip[at..at + 4].try_into().unwrap())
+}
+
+fn set(zip: &mut [u8], at: usize, value: u32) {
+    zip[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+fn changed(zip: &[u8], at: usize, value: &[u8]) -> Vec<u8> {
+    let mut zip = zip.to_vec();
+    zip[at..at + value.len()].copy_from_slice(value);
+    zip
 }
 
 #[test]
@@ -127,12 +166,14 @@ fn a_directory_that_lies_is_found_out_before_a_member_is_read() {
     let second = central + 4 + position(&zip[central + 4..], CENTRAL);
     let third = second + 4 + position(&zip[second + 4..], CENTRAL);
     let end = position(&zip, END);
-    let lie = |at: usize, value: &[u8]| {
-        let mut zip = zip.clone();
-        zip[at..at + value.len()].copy_from_slice(value);
-        zip
-    };
+    let lie = |at: usize, value: &[u8]| changed(&zip, at, value);
     let insert = |at: usize, what: &[u8]| [&zip[..at], what, &zip[at..]].concat();
+    let beyond = (number(&zip, end + 16) + 1).to_le_bytes();
+    let mut signed = insert(end, b"PK\x05\x05\x02\0xxmore");
+    let size = number(&zip, end + 12);
+    set(&mut signed, end + 12 + 12, size + 12);
+    let mut unknown = [&zip[..central], &made(&[], stored())].concat();
+    set(&mut unknown, central + 16, u32::try_from(central).unwrap());
     for (what, zip) in [
         ("two members at one place", lie(third + 42, &zip[central + 42..central + 46])),
         ("a member inside another", lie(third + 42, &2_u32.to_le_bytes())),
@@ -146,50 +187,67 @@ fn a_directory_that_lies_is_found_out_before_a_member_is_read() {
         ("zip64 that is not there", lie(end + 8, &[0xff; 12])),
         ("a shorter directory", lie(end + 12, &[1, 0])),
         ("a directory elsewhere", lie(end + 16, &[1, 0])),
+        ("a directory that begins behind its beginning", lie(end + 16, &beyond)),
         ("bytes before", insert(0, b"#!/bin/sh\n")),
+        ("bytes before, of which it knows", inserted(&zip, 0, b"#!/bin/sh\n")),
         ("bytes behind", [&zip[..], b"x"].concat()),
         ("bytes between directory and end", insert(end, b"x")),
-        ("a signature of the directory, and more", insert(end, b"PK\x05\x05\x02\0xxmore")),
+        ("a signature of the directory, and more", signed),
         ("another zip before", [&zip[..], &zip[..]].concat()),
-        ("a long gap", insert(position(&zip, b"two"), &vec![0; 70_000])),
+        ("a long gap", inserted(&zip, position(&zip, b"two") - 40, &vec![0; 70_000])),
+        ("members that it does not know of", [&zip[..central], &made(&[], stored())].concat()),
+        ("members of which it says nothing", unknown),
         ("no end", zip[..end].to_vec()),
         ("half an end", zip[..end + 10].to_vec()),
         ("nothing", vec![]),
     ] {
-        assert_eq!(walk(&zip, &BOUNDS), (vec![], Err(Flaw::No(Reason::Damaged))), "{what}");
+        let read = Directory::read(&*zip, zip.len() as u64, &BOUNDS);
+        assert_eq!(read.err(), Some(Flaw::No(Reason::Damaged)), "{what}");
     }
 }
 
 #[test]
 fn members_that_say_something_else_than_the_directory_are_found_out() {
     let zip = made(&MEMBERS, stored());
-    let insert = |at: usize, what: &[u8]| {
-        let mut changed = [&zip[..at], what, &zip[at..]].concat();
-        // The directory knows where everything is.
-        let more = u32::try_from(what.len()).unwrap();
-        let end = position(&changed, END);
-        let mut from = 0;
-        while let Some(found) = changed[from..end].windows(4).position(|window| window == CENTRAL) {
-            let field = from + found + 42;
-            let offset = u32::from_le_bytes(changed[field..field + 4].try_into().unwrap());
-            if offset as usize >= at {
-                changed[field..field + 4].copy_from_slice(&(offset + more).to_le_bytes());
-            }
-            from = field;
-        }
-        let start = u32::try_from(position(&changed, CENTRAL)).unwrap();
-        changed[end + 16..end + 20].copy_from_slice(&start.to_le_bytes());
-        changed
-    };
     let second = 1 + position(&zip[1..], b"PK\x03\x04");
-    for (what, zip) in [
-        ("bytes between members", insert(second, b"PK\x03\x04 hidden")),
-        ("bytes of the size of a descriptor", insert(second, &[0; 12])),
-        ("bytes of the size of a long descriptor", insert(second, &[0; 24])),
+    let deflated = made(&MEMBERS, deflated());
+    let long = {
+        let at = 1 + position(&deflated[1..], b"PK\x03\x04");
+        let mut long = inserted(&deflated, at, b"behind the end of the stream");
+        let central = position(&long, CENTRAL);
+        for field in [18, central + 20] {
+            let packed = number(&long, field) + 28;
+            set(&mut long, field, packed);
+        }
+        long
+    };
+    let first = || Ok(MEMBERS[0].1.to_vec());
+    for (what, zip, shown) in [
+        ("another name", changed(&zip, 30, b"F"), vec![]),
+        ("another method", changed(&zip, 8, &[8]), vec![]),
+        ("encrypted", changed(&zip, 6, &[1]), vec![]),
+        ("another sum", changed(&zip, 14, &[0]), vec![]),
+        ("a shorter member", changed(&zip, 18, &[12]), vec![]),
+        ("a member that unpacks to less", changed(&zip, 22, &[12]), vec![]),
+        ("no member", changed(&zip, 0, b"XX"), vec![]),
+        ("bytes between members", inserted(&zip, second, b"PK\x03\x04 hidden"), vec![first()]),
+        ("as many as a descriptor has", inserted(&zip, second, &[0; 12]), vec![first()]),
+        ("as many as a long one has", inserted(&zip, second, &[0; 24]), vec![first()]),
+        ("bytes behind a member's stream", long, vec![first()]),
     ] {
-        let (shown, end) = walk(&zip, &BOUNDS);
-        assert_eq!(end, Err(Flaw::No(Reason::Damaged)), "{what}");
-        assert_eq!(shown, [Ok(MEMBERS[0].1.to_vec())], "{what}");
+        assert_eq!(walk(&zip, &BOUNDS), (shown, Err(Flaw::No(Reason::Damaged))), "{what}");
+    }
+}
+
+#[test]
+fn a_descriptor_that_says_something_else_is_found_out() {
+    for zip in [streamed(&MEMBERS, stored()), streamed(&MEMBERS, stored().large_file(true))] {
+        let descriptor = position(&zip, b"PK\x07\x08");
+        let second = 1 + position(&zip[1..], b"PK\x03\x04");
+        for at in descriptor..second {
+            let zip = changed(&zip, at, &[zip[at] ^ 0x11]);
+            assert_eq!(walk(&zip, &BOUNDS).1, Err(Flaw::No(Reason::Damaged)), "byte {at}");
+        }
     }
 }
 
