@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use crate::reply::{Answer, ReplyError};
 use conf::Limits;
 use process::{Heard, Proof, Running};
-pub use room::{NoRoom, free_bytes};
+pub use room::{NoRoom, free_bytes, make_empty};
 
 /// The name by which the layer carries its own dynamic loader, in `lib/`. The layer's programs are
 /// started by it, so that they do not depend on the host's libraries.
@@ -327,14 +327,9 @@ fn has_rar_library(paths: &Paths) -> bool {
 /// together what clamd loads.
 fn prepare(paths: &Paths, opens_rar: bool) -> Result<(), ClamdError> {
     let work_dir = &paths.work_dir;
-    let empty = || {
-        match std::fs::remove_dir_all(work_dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        std::fs::create_dir_all(paths.temporary_dir())
-    };
-    empty().map_err(|source| NoRoom::unwritable(work_dir, source))?;
+    room::make_empty(work_dir)?;
+    std::fs::create_dir(paths.temporary_dir())
+        .map_err(|source| NoRoom::unwritable(work_dir, source))?;
     let database = database_dir(work_dir);
     lay_out(&paths.definitions_dir, &database, opens_rar)
         .map_err(|source| ClamdError::Definitions { path: paths.definitions_dir.clone(), source })

@@ -3,13 +3,12 @@
 //! A generation is loaded by one clamd for each of its shards. The base shard looks at everything,
 //! so a scan waits for it alone; the shard for Windows programs is loaded meanwhile.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use function_common::clamd::conf::{Limits, RESERVE};
-use function_common::clamd::{Clamd, ClamdError, NoRoom, Paths, free_bytes, resident};
+use function_common::clamd::{Clamd, ClamdError, NoRoom, Paths, free_bytes, make_empty, resident};
 use function_common::manifest::{self, Manifest};
 use function_common::service_error::chain;
 use tempfile::TempDir;
@@ -235,11 +234,7 @@ impl Engine {
     /// Empties the work folder, of which nothing is in use. Gives the bytes that are free then.
     fn empty_folder(&self) -> Result<u64, EngineError> {
         let work_dir = &self.options.work_dir;
-        let empty = match std::fs::remove_dir_all(work_dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => std::fs::create_dir_all(work_dir),
-        };
-        empty.map_err(|source| ClamdError::from(NoRoom::unwritable(work_dir, source)))?;
+        make_empty(work_dir).map_err(ClamdError::from)?;
         Ok(free_bytes(work_dir)?)
     }
 

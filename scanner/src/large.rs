@@ -186,23 +186,23 @@ impl Pass<'_> {
             && failure.is_none()
             && let Some(Shown { index, member }) = archive.shown.recv().await
         {
-            let is_open = matches!(member, Member::Open(_));
-            let answer = match member {
-                Member::Closed(reason) => Ok(closed(reason)),
+            match member {
+                Member::Closed(reason) => {
+                    said.take(settled(app, closed(reason), self.record), None);
+                }
                 Member::Open(bytes) => {
                     let record = &mut *self.record;
                     record.members += 1;
                     let bytes = ReceiverStream::new(bytes).inspect(|bytes| {
                         record.bytes_scanned += bytes.as_ref().map_or(0, |it| it.len() as u64);
                     });
-                    clamd.scan(bytes).await
+                    match clamd.scan(bytes).await {
+                        Ok(answer) => {
+                            said.take(settled(app, answer, self.record), Some(index));
+                        }
+                        Err(error) => failure = Some(error),
+                    }
                 }
-            };
-            match answer {
-                Ok(answer) => {
-                    said.take(settled(app, answer, self.record), is_open.then_some(index));
-                }
-                Err(error) => failure = Some(error),
             }
         }
         if said.infected.is_some() {

@@ -53,12 +53,10 @@ pub async fn look(
     record: &mut Record,
 ) -> Result<Looked, ScanError> {
     match look_once(app, object, 1, deadline, record).await {
-        Err(ScanError::Engine(EngineError::Clamd(error))) if error.is_gone() => {
-            tracing::warn!(key = object.key, %error, "clamd went away during the scan; once more");
-            look_once(app, object, app.engine.scans(), deadline, record).await
-        }
-        Err(ScanError::Engine(EngineError::Clamd(error))) if error.is_doubt() => {
-            tracing::info!(key = object.key, %error, "looking at it alone");
+        Err(ScanError::Engine(EngineError::Clamd(error)))
+            if error.is_gone() || error.is_doubt() =>
+        {
+            tracing::warn!(key = object.key, %error, "no answer that counts; once more, alone");
             look_once(app, object, app.engine.scans(), deadline, record).await
         }
         other => other,

@@ -85,6 +85,18 @@ impl NoRoom {
     }
 }
 
+/// Makes the folder `dir`, and with nothing in it.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn make_empty(dir: &Path) -> Result<(), NoRoom> {
+    let empty = match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => std::fs::create_dir_all(dir),
+    };
+    empty.map_err(|source| NoRoom::unwritable(dir, source))
+}
+
 /// Bytes that are free on the file system of `dir`.
 ///
 /// # Errors

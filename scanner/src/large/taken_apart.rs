@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archives::zip::{Directory, ReaderAt};
-use archives::{Bounds, Flaw, Format, Found, HEAD, tar};
+use archives::{Bounds, Flaw, Format, Found, HEAD, Packing, tar};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream};
 use notifier_common::Reason;
@@ -78,16 +78,16 @@ impl TakenApart {
         })?;
         let Some(format) = Format::of(&head) else { return Ok(None) };
         let failure = Failure::default();
-        let directory = match format {
-            Format::Zip => Some(Ranges::start(source, failure.clone()).await?),
-            Format::Tar(_) => None,
+        let archive = match format {
+            Format::Zip => Archive::Zip(Ranges::start(source, failure.clone()).await?),
+            Format::Tar(packing) => Archive::Tar(packing),
         };
         let (stop, stopped) = oneshot::channel();
         let body = stream::iter([Ok(head)]).chain(body).take_until(stopped);
         let (sender, shown) = mpsc::channel(1);
         let visitor = Visitor { shown: sender, only, index: 0 };
         let thread = tokio::task::spawn_blocking(move || {
-            walk(format, directory, SyncIoBridge::new(StreamReader::new(body)), &bounds, visitor)
+            archive.walk(SyncIoBridge::new(StreamReader::new(body)), &bounds, visitor)
         });
         Ok(Some(Self { shown, progress, failure, thread, _stop: stop }))
     }
@@ -121,22 +121,23 @@ async fn head(body: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> io:
     Ok(head.freeze())
 }
 
-/// On the thread: the whole archive, from its first byte to its last.
-fn walk(
-    format: Format,
-    directory: Option<Ranges>,
-    body: impl Read,
-    bounds: &Bounds,
-    mut visitor: Visitor,
-) -> Result<(), Flaw> {
-    match (format, directory) {
-        (Format::Zip, Some(ranges)) => {
-            let size = ranges.source.identity.size;
-            let directory = Directory::read(ranges, size, bounds)?;
-            directory.walk(body, bounds, |found| visitor.visit(found))
+/// An archive with what its reader needs beside its bytes.
+enum Archive {
+    Zip(Ranges),
+    Tar(Packing),
+}
+
+impl Archive {
+    /// On the thread: all of it, from its first byte to its last.
+    fn walk(self, body: impl Read, bounds: &Bounds, mut visitor: Visitor) -> Result<(), Flaw> {
+        match self {
+            Self::Zip(ranges) => {
+                let size = ranges.source.identity.size;
+                let directory = Directory::read(ranges, size, bounds)?;
+                directory.walk(body, bounds, |found| visitor.visit(found))
+            }
+            Self::Tar(packing) => tar::walk(body, packing, bounds, |found| visitor.visit(found)),
         }
-        (Format::Zip, None) => Err(Flaw::No(Reason::TooLarge)),
-        (Format::Tar(packing), _) => tar::walk(body, packing, bounds, |found| visitor.visit(found)),
     }
 }
 
