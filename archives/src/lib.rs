@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agreement;
 mod packing;
 pub mod tar;
 pub mod zip;

@@ -2,11 +2,11 @@
 //! once from its start; the two must agree on everything that some reader goes by, and the members
 //! must lie side by side, so that there is nothing between them.
 
-mod bytes;
+pub(crate) mod bytes;
 mod end;
-mod local;
+pub(crate) mod local;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufReader, Read};

@@ -17,18 +17,18 @@ pub(super) const SIZE: usize = 30;
 const DESCRIPTOR: u16 = 1 << 3;
 
 /// The extra field that holds sizes from 4 GiB on (APPNOTE 4.5.3).
-const ZIP64: u16 = 1;
+pub(crate) const ZIP64: u16 = 1;
 
 /// The header before a member's data.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     fixed: [u8; SIZE],
     name: Vec<u8>,
     extra: Vec<u8>,
 }
 
 impl Header {
-    pub(super) fn read(archive: &mut impl Read) -> Result<Self, Flaw> {
+    pub(crate) fn read(archive: &mut impl Read) -> Result<Self, Flaw> {
         let mut exact =
             |buffer: &mut [u8]| archive.read_exact(buffer).map_err(|error| Flaw::from_read(&error));
         let mut fixed = [0; SIZE];
@@ -50,7 +50,7 @@ impl Header {
 
     /// Whether the directory says the same of this member.
     pub(super) fn agrees(&self, member: &Member, names: &RandomState) -> bool {
-        let flags = u16_at(&self.fixed, 6);
+        let flags = self.flags();
         // Of the others only bits 1 and 2 differ in the wild: how hard it was packed.
         let same = |bit: u16| flags & bit == member.flags & bit;
         let described = (member.crc, member.packed, member.unpacked);
@@ -59,16 +59,29 @@ impl Header {
             && same(DESCRIPTOR)
             && same(1 << 6)
             && same(1 << 13)
-            && u16_at(&self.fixed, 8) == member.method
+            && self.method() == member.method
             && names.hash_one(&*self.name) == member.name
             && (here == described || flags & DESCRIPTOR != 0 && is_open(here))
     }
 
-    fn unpacked(&self) -> u64 {
+    pub(crate) fn flags(&self) -> u16 {
+        u16_at(&self.fixed, 6)
+    }
+
+    pub(crate) fn method(&self) -> u16 {
+        u16_at(&self.fixed, 8)
+    }
+
+    /// Whether only what is behind the data tells its length.
+    pub(crate) fn is_open(&self) -> bool {
+        self.flags() & DESCRIPTOR != 0 && [0, u32::MAX.into()].contains(&self.packed())
+    }
+
+    pub(crate) fn unpacked(&self) -> u64 {
         self.size(22, 0)
     }
 
-    fn packed(&self) -> u64 {
+    pub(crate) fn packed(&self) -> u64 {
         // In the extra field the unpacked size comes first, if it is there.
         let behind = if u32_at(&self.fixed, 22) == u32::MAX { 8 } else { 0 };
         self.size(18, behind)
@@ -132,7 +145,7 @@ pub(super) fn descriptor(
 }
 
 /// The first extra field of this kind (APPNOTE 4.5.1).
-fn field(mut extra: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn field(mut extra: &[u8], kind: u16) -> Option<&[u8]> {
     while extra.len() >= 4 {
         let data = extra.get(4..4 + usize::from(u16_at(extra, 2)))?;
         if u16_at(extra, 0) == kind {

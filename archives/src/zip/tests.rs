@@ -15,7 +15,7 @@ fn walk(zip: &[u8], bounds: &Bounds) -> Walked {
     })
 }
 
-fn made(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
+pub(crate) fn made(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
         zip.start_file(*name, options).unwrap();
@@ -24,16 +24,16 @@ fn made(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-fn deflated() -> SimpleFileOptions {
+pub(crate) fn deflated() -> SimpleFileOptions {
     SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated)
 }
 
-fn stored() -> SimpleFileOptions {
+pub(crate) fn stored() -> SimpleFileOptions {
     SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored)
 }
 
 /// As programs write it that cannot go back in their output.
-fn streamed(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
+pub(crate) fn streamed(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut zip = ZipWriter::new_stream(&mut bytes);
     for (name, content) in members {
@@ -44,13 +44,13 @@ fn streamed(members: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     bytes
 }
 
-fn position(zip: &[u8], what: &[u8]) -> usize {
+pub(crate) fn position(zip: &[u8], what: &[u8]) -> usize {
     zip.windows(what.len()).position(|window| window == what).expect("it is there")
 }
 
-const CENTRAL: &[u8] = b"PK\x01\x02";
-const END: &[u8] = b"PK\x05\x06";
-const MEMBERS: [(&str, &[u8]); 3] =
+pub(crate) const CENTRAL: &[u8] = b"PK\x01\x02";
+pub(crate) const END: &[u8] = b"PK\x05\x06";
+pub(crate) const MEMBERS: [(&str, &[u8]); 3] =
     [("first", b"one, one, one"), ("empty", b""), ("dir/second", b"two, two")];
 
 #[test]
@@ -127,33 +127,36 @@ fn bounds_are_kept_whatever_it_says() {
 }
 
 /// Bytes put into a zip, of which its directory knows: it says rightly where everything is.
-fn inserted(zip: &[u8], at: usize, what: &[u8]) -> Vec<u8> {
-    let mut changed = [&zip[..at], what, &zip[at..]].concat();
-    let more = u32::try_from(what.len()).unwrap();
-    let end = position(&changed, END);
+pub(crate) fn inserted(zip: &[u8], at: usize, what: &[u8]) -> Vec<u8> {
+    moved([&zip[..at], what, &zip[at..]].concat(), at, i32::try_from(what.len()).unwrap())
+}
+
+/// A zip whose directory is told that what was from `at` on has moved `by` so many bytes.
+pub(crate) fn moved(mut zip: Vec<u8>, at: usize, by: i32) -> Vec<u8> {
+    let end = position(&zip, END);
     let mut from = 0;
-    while let Some(found) = changed[from..end].windows(4).position(|window| window == CENTRAL) {
+    while let Some(found) = zip[from..end].windows(4).position(|window| window == CENTRAL) {
         let field = from + found + 42;
-        let offset = number(&changed, field);
+        let offset = number(&zip, field);
         if offset as usize >= at {
-            set(&mut changed, field, offset + more);
+            set(&mut zip, field, offset.wrapping_add_signed(by));
         }
         from = field;
     }
-    let start = u32::try_from(position(&changed, CENTRAL)).unwrap();
-    set(&mut changed, end + 16, start);
-    changed
+    let start = u32::try_from(position(&zip, CENTRAL)).unwrap();
+    set(&mut zip, end + 16, start);
+    zip
 }
 
-fn number(zip: &[u8], at: usize) -> u32 {
+pub(crate) fn number(zip: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(zip[at..at + 4].try_into().unwrap())
 }
 
-fn set(zip: &mut [u8], at: usize, value: u32) {
+pub(crate) fn set(zip: &mut [u8], at: usize, value: u32) {
     zip[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-fn changed(zip: &[u8], at: usize, value: &[u8]) -> Vec<u8> {
+pub(crate) fn changed(zip: &[u8], at: usize, value: &[u8]) -> Vec<u8> {
     let mut zip = zip.to_vec();
     zip[at..at + value.len()].copy_from_slice(value);
     zip
