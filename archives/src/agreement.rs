@@ -14,7 +14,7 @@ mod tests;
 mod zip;
 
 use std::cell::Cell;
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, Read};
 
 use flate2::bufread::GzDecoder;
 use notifier_common::Reason;
@@ -65,9 +65,10 @@ impl Left {
     }
 
     fn gzip(&self, stream: Ahead<'_>) -> Result<(), Flaw> {
-        let mut unpacked = self.counted(Gzip(Some(GzDecoder::new(stream))));
+        let mut unpacked = self.counted(Gzip { member: Some(GzDecoder::new(stream)), rest: None });
         self.check(&mut unpacked)?;
-        drain(&mut unpacked).map(|_| ())
+        drain(&mut unpacked)?;
+        unpacked.reader.rest.map_or(Ok(()), |mut rest| behind(&mut rest))
     }
 
     /// Members one by one, as far as all readers go by the same of them. Where they do not, ClamAV
@@ -113,15 +114,19 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 /// The members of a gzip, one behind the other, up to what is none.
-struct Gzip<'a>(Option<GzDecoder<Ahead<'a>>>);
+struct Gzip<'a> {
+    member: Option<GzDecoder<Ahead<'a>>>,
+    /// What is behind them, when it is known where that begins.
+    rest: Option<Ahead<'a>>,
+}
 
 impl Read for Gzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.0 {
+        while let Some(member) = &mut self.member {
             let read = match member.read(buffer) {
                 Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                     // A checksum, which ClamAV does not mind; or data, of which it says so itself.
-                    self.0 = None;
+                    self.member = None;
                     return Ok(0);
                 }
                 read => read?,
@@ -129,10 +134,35 @@ impl Read for Gzip<'_> {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
-            let mut rest = self.0.take().expect("it is some").into_inner();
-            let more = Packing::of(rest.peek(HEAD)?) == Some(Packing::Gzip);
-            self.0 = more.then(|| GzDecoder::new(rest));
+            let mut rest = self.member.take().expect("it is some").into_inner();
+            if Packing::of(rest.peek(HEAD)?) == Some(Packing::Gzip) {
+                self.member = Some(GzDecoder::new(rest));
+            } else {
+                self.rest = Some(rest);
+            }
         }
         Ok(0)
+    }
+}
+
+/// What some programs look for anywhere in a file, so that an archive behind another one is theirs:
+/// members and ends of zip, RAR, 7z.
+const FOUND_ANYWHERE: [&[u8]; 4] =
+    [b"PK\x03\x04", b"PK\x05\x06", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"];
+
+/// What follows an archive must not be another one, which ClamAV does not look for there.
+fn behind(rest: &mut Ahead<'_>) -> Result<(), Flaw> {
+    loop {
+        let next = rest.peek(6).map_err(|error| Flaw::from_read(&error))?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        if FOUND_ANYWHERE.iter().any(|magic| next.starts_with(magic)) {
+            return Err(Flaw::No(Reason::Damaged));
+        }
+        let ahead = rest.fill_buf().map_err(|error| Flaw::from_read(&error))?;
+        let next = ahead[1..].iter().position(|byte| b"PR7".contains(byte));
+        let length = next.map_or(ahead.len(), |next| next + 1);
+        rest.consume(length);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use archives::{Bounds, Flaw};
+use function_common::clamd::conf::Limits;
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
 use futures_util::StreamExt as _;
@@ -16,6 +17,7 @@ use notifier_common::Reason;
 use tokio::time::timeout_at;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::agreement::{self, MAX_MEMBERS};
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
@@ -24,9 +26,6 @@ use crate::object::{Object, Opened, Progress, ReadError};
 use crate::record::Record;
 use crate::scan::{App, milliseconds};
 use taken_apart::{Member, Shown, TakenApart};
-
-/// As many as clamd takes of an archive that it opens itself (`MaxFiles`).
-const MAX_MEMBERS: u64 = 100_000;
 
 /// The members together, unpacked, over the object's size. Text packs to a tenth, logs that repeat
 /// themselves to a fiftieth. What is beyond this takes more time than there is.
@@ -46,6 +45,7 @@ pub(crate) async fn look(
 ) -> Result<Looked, ScanError> {
     let identity = object.source.identity.clone();
     let mut pass = Pass {
+        limits: generation.limits,
         bounds: Bounds {
             members: MAX_MEMBERS,
             member: generation.limits.object,
@@ -127,6 +127,7 @@ impl Said {
 
 /// Once through the archive.
 struct Pass<'record> {
+    limits: Limits,
     bounds: Bounds,
     deadline: Instant,
     record: &'record mut Record,
@@ -196,7 +197,7 @@ impl Pass<'_> {
                     let bytes = ReceiverStream::new(bytes).inspect(|bytes| {
                         record.bytes_scanned += bytes.as_ref().map_or(0, |it| it.len() as u64);
                     });
-                    match clamd.scan(bytes).await {
+                    match agreement::scan(clamd, &self.limits, bytes).await {
                         Ok(answer) => {
                             said.take(settled(app, answer, self.record), Some(index));
                         }

@@ -9,6 +9,7 @@ use function_common::reply::{Answer, ReplyError};
 use notifier_common::{Reason, Verdict};
 use tokio::time::timeout_at;
 
+use crate::agreement;
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
@@ -190,8 +191,9 @@ async fn ask(
     record.scans += 1;
     let started = Instant::now();
     let progress = Progress::default();
-    let answer =
-        timeout_at(deadline.into(), clamd.scan(object.into_stream(progress.clone()))).await;
+    let stream = object.into_stream(progress.clone());
+    let looking = agreement::scan(clamd, &generation.limits, stream);
+    let answer = timeout_at(deadline.into(), looking).await;
     let streamed = progress.finished().map_or_else(|| started.elapsed(), |at| at - started);
     record.stream_ms += milliseconds(streamed);
     record.engine_ms += milliseconds(started.elapsed().saturating_sub(streamed));

@@ -41,6 +41,7 @@ fn one_unnamed(second: &[u8]) -> Vec<u8> {
     let end = position(&zip, END);
     zip.drain(second..end);
     let end = position(&zip, END);
+    set(&mut zip, end + 12, 47);
     changed(&zip, end + 8, &[1, 0, 1, 0])
 }
 
@@ -108,7 +109,7 @@ fn what_hides_nothing_is_forgiven() {
         ("a comment", [&*commented, b"comment"].concat()),
         ("a comment that is cut off", commented),
         ("zeros behind", [&*zip, &[0; 5000]].concat()),
-        ("text behind", [&*zip, b"PK, PK\x03, PK\x05"].concat()),
+        ("text behind", [&*zip, b"PK, PK\x03, PK\x05, Rar!, 7z"].concat()),
     ] {
         assert_eq!(checked(&zip), Ok(()), "{what}");
     }
@@ -152,6 +153,8 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ("encrypted by the member", changed(&zip, 6, &[1])),
         ("a member elsewhere", changed(&zip, central + 42, &[1])),
         ("a directory elsewhere", changed(&zip, end + 16, &[1])),
+        ("a longer directory", changed(&zip, end + 12, &[zip[end + 12] + 1])),
+        ("zip64 that is not there", changed(&zip, end + 8, &[0xff; 12])),
         ("a directory that begins later", changed(&zip, end + 16, &[zip[end + 16] + 1])),
         ("one member less in the directory", changed(&zip, end + 10, &[2])),
         ("one member less on this volume", changed(&zip, end + 8, &[2])),
@@ -163,6 +166,11 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ("a zip behind", [&*zip, &*zip].concat()),
         ("a member behind", [&*zip, LOCAL].concat()),
         ("an end behind", [&*zip, END].concat()),
+        ("RAR 4 behind", [&*zip, b"Rar!\x1a\x07\0"].concat()),
+        ("RAR 5 behind", [&*zip, b"...Rar!\x1a\x07\x01\0"].concat()),
+        ("7z behind", [&*zip, b"7z\xbc\xaf\x27\x1c"].concat()),
+        ("a zip behind a gzip", [&*gzip(b"text"), b"..", &zip].concat()),
+        ("RAR behind a gzip", [&*gzip(b"text"), b"Rar!\x1a\x07\0"].concat()),
     ] {
         for (place, file) in [
             ("bare", zip.clone()),
@@ -175,6 +183,41 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ] {
             assert_eq!(checked(&file), DAMAGED, "{what}, {place}");
         }
+    }
+}
+
+/// The same with the end of zip64 before its own, whose fields are then not used.
+fn with_zip64_end(zip: &[u8]) -> Vec<u8> {
+    let (central, end) = (position(zip, CENTRAL) as u64, position(zip, END));
+    let count = u64::from(zip[end + 8]);
+    let mut record = b"PK\x06\x06\x2f\0\0\0\0\0\0\0-\0-\0\0\0\0\0\0\0\0\0".to_vec();
+    for number in [count, count, end as u64 - central, central] {
+        record.extend(number.to_le_bytes());
+    }
+    record.extend(b"abcPK\x06\x07\0\0\0\0");
+    record.extend((end as u64).to_le_bytes());
+    record.extend([1, 0, 0, 0]);
+    let zip = changed(zip, end + 8, &[0xff; 12]);
+    [&zip[..end], &record, &zip[end..]].concat()
+}
+
+#[test]
+fn the_end_of_zip64_must_say_the_truth_too() {
+    let zip = with_zip64_end(&made(&MEMBERS, deflated()));
+    assert_eq!(checked(&zip), Ok(()));
+    let (record, locator) = (position(&zip, b"PK\x06\x06"), position(&zip, b"PK\x06\x07"));
+    for at in (record + 4..record + 12).chain(record + 24..record + 56).chain(locator..locator + 16)
+    {
+        if (locator + 4..locator + 8).contains(&at) {
+            continue; // A volume's number.
+        }
+        assert_eq!(checked(&changed(&zip, at, &[zip[at] ^ 1])), DAMAGED, "byte {at}");
+    }
+    // The fields of old, where they are used.
+    let end = position(&zip, END);
+    for (at, value) in [(8, 2), (10, 2), (12, 1), (16, 1)] {
+        let zip = changed(&changed(&zip, end + at, &[0; 4]), end + at, &[value]);
+        assert_eq!(checked(&zip), DAMAGED, "field {at}");
     }
 }
 

@@ -32,7 +32,7 @@ struct Member {
 pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
     // By the place of their headers, and whether the directory names them.
     let mut members: HashMap<u64, (Member, bool)> = HashMap::new();
-    let (mut directory, mut entries) = (None, 0_u64);
+    let mut directory = Directory::default();
     loop {
         let at = zip.taken();
         match peek(zip, 4)? {
@@ -41,40 +41,26 @@ pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
                 members.insert(at, (member(zip, left)?, false));
             }
             b"PK\x01\x02" => {
-                directory.get_or_insert(at);
-                entries += 1;
+                directory.start.get_or_insert(at);
+                directory.entries += 1;
                 let (at, entry) = entry(zip)?;
                 match members.get_mut(&at) {
                     Some((member, named)) if *member == entry => *named = true,
                     _ => return Err(DAMAGED),
                 }
             }
-            // Of zip64: the end of the directory, and where that is.
-            b"PK\x06\x06" => {
-                let length = u64_at(&zip.array::<12>()?, 4);
-                zip.skip(length)?;
-            }
-            b"PK\x06\x07" => zip.skip(20)?,
             // The directory's signature, and what belongs to its encryption.
             b"PK\x05\x05" => {
                 let length = u16_at(&zip.array::<6>()?, 4);
                 zip.skip(length.into())?;
             }
             b"PK\x06\x08" => return Err(Flaw::No(Reason::Encrypted)),
-            b"PK\x05\x06" => {
-                let end = zip.array::<22>()?;
-                let (counts, place) = ([8, 10].map(|at| u16_at(&end, at)), u32_at(&end, 16));
-                // In zip64 it may say only that it is; without it, some let the number go round.
-                let is_count =
-                    |count| count == u16::MAX || u64::from(count) == entries % (1 << 16);
-                let is_place = |at| place == u32::MAX || u64::from(place) == at;
-                if !counts.into_iter().all(is_count) || !directory.is_none_or(is_place) {
-                    return Err(DAMAGED);
-                }
+            b"PK\x06\x06" | b"PK\x05\x06" => {
+                directory.end(zip)?;
                 break;
             }
             [0, ..] => zip.consume(1),
-            _ if directory.is_none() => signing_block(zip)?,
+            _ if directory.start.is_none() => signing_block(zip)?,
             _ => return Err(DAMAGED),
         }
     }
@@ -82,7 +68,60 @@ pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
     if members.values().any(is_hidden) {
         return Err(DAMAGED);
     }
-    behind(zip)
+    // The comment, and whatever follows.
+    super::behind(zip)
+}
+
+/// Where the directory begins, and how many members it names.
+#[derive(Debug, Default)]
+struct Directory {
+    start: Option<u64>,
+    entries: u64,
+}
+
+impl Directory {
+    /// What is behind it: its end, and before that, in zip64, another and where that is. Readers go by
+    /// one or the other, so they must say the same, and the truth.
+    fn end(&self, zip: &mut Ahead<'_>) -> Result<(), Flaw> {
+        let at = zip.taken();
+        let start = self.start.unwrap_or(at);
+        let mut is_zip64 = false;
+        if peek(zip, 4)? == b"PK\x06\x06" {
+            is_zip64 = true;
+            let end = zip.array::<56>()?;
+            // The length that it has by itself does not count the first fields.
+            zip.skip(u64_at(&end, 4).checked_sub(44).ok_or(DAMAGED)?)?;
+            let locator = zip.array::<20>()?;
+            let counts = [24, 32].map(|field| u64_at(&end, field));
+            let agrees = counts == [self.entries; 2]
+                && u64_at(&end, 40) == at - start
+                && self.is_start(u64_at(&end, 48))
+                && locator.starts_with(b"PK\x06\x07")
+                && u64_at(&locator, 8) == at;
+            if !agrees {
+                return Err(DAMAGED);
+            }
+        }
+        let end = zip.array::<22>()?;
+        let says16 = |field: usize, value: u64| {
+            // Without zip64, some writers let it go round.
+            let here = u16_at(&end, field);
+            u64::from(here) == value % (1 << 16) || is_zip64 && here == u16::MAX
+        };
+        let place = u32_at(&end, 16);
+        let agrees = end.starts_with(b"PK\x05\x06")
+            && says16(8, self.entries)
+            && says16(10, self.entries)
+            && (u64::from(u32_at(&end, 12)) == at - start
+                || is_zip64 && u32_at(&end, 12) == u32::MAX)
+            && (self.is_start(place.into()) || is_zip64 && place == u32::MAX);
+        if agrees { Ok(()) } else { Err(DAMAGED) }
+    }
+
+    /// Whether the directory begins there. One of nothing is anywhere.
+    fn is_start(&self, place: u64) -> bool {
+        self.start.is_none_or(|start| start == place)
+    }
 }
 
 /// One member: its header, its data, and what describes that behind it.
@@ -237,22 +276,6 @@ fn signing_block(zip: &mut Ahead<'_>) -> Result<(), Flaw> {
     let end = zip.array::<24>()?;
     let is_block = end.starts_with(&length) && end.ends_with(b"APK Sig Block 42");
     if is_block { Ok(()) } else { Err(DAMAGED) }
-}
-
-/// The comment, and whatever follows. Some readers find what is a zip there.
-fn behind(zip: &mut Ahead<'_>) -> Result<(), Flaw> {
-    loop {
-        match peek(zip, 4)? {
-            b"PK\x03\x04" | b"PK\x05\x06" => return Err(DAMAGED),
-            [] => return Ok(()),
-            _ => {
-                let ahead = zip.fill_buf().map_err(|error| Flaw::from_read(&error))?;
-                let next = ahead[1..].iter().position(|byte| *byte == b'P');
-                let length = next.map_or(ahead.len(), |next| next + 1);
-                zip.consume(length);
-            }
-        }
-    }
 }
 
 fn peek<'z>(zip: &'z mut Ahead<'_>, count: usize) -> Result<&'z [u8], Flaw> {

@@ -9,6 +9,7 @@ mod payload;
 mod recipes;
 mod scanners;
 mod shapes;
+mod two_ways;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -131,7 +132,8 @@ fn subjects() -> Vec<Subject> {
         let make = Box::new(move |payload: &Payload| shapes::shape(offset, magic, opened, payload));
         subjects.push(Subject { name: name.to_owned(), expected, make, marked_only: false });
     }
-    let made = [shapes::MADE.as_slice(), &shapes::HIDDEN, &beside::BESIDE].concat();
+    let made =
+        [shapes::MADE.as_slice(), &shapes::HIDDEN, &two_ways::TWO_WAYS, &beside::BESIDE].concat();
     for (name, make, expected) in made {
         let make = Box::new(make);
         subjects.push(Subject { name: name.to_owned(), expected, make, marked_only: false });

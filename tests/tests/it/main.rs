@@ -20,5 +20,6 @@ mod strictness;
 mod support;
 mod tagging;
 mod triggers;
+mod two_ways;
 mod unlooked;
 mod verdicts;

@@ -1,0 +1,81 @@
+//! Has clamd look at a stream, and beside it checks whether readers agree about what passes by: on a
+//! thread of its own, as unpacking takes time.
+
+use std::io;
+
+use archives::{Bounds, Flaw, Format, HEAD, agreement};
+use bytes::{Bytes, BytesMut};
+use function_common::clamd::conf::Limits;
+use function_common::clamd::{Clamd, ClamdError};
+use function_common::reply::Answer;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+/// As many as clamd takes of an archive (`MaxFiles`).
+pub(crate) const MAX_MEMBERS: u64 = 100_000;
+
+/// Chunks that may wait to be checked.
+const WAITING: usize = 4;
+
+/// As [`Clamd::scan`]; but where clamd finds nothing in an archive that can be read otherwise than
+/// clamd reads it, it is not clean.
+///
+/// # Errors
+/// As [`Clamd::scan`].
+pub(crate) async fn scan<S>(clamd: &Clamd, limits: &Limits, stream: S) -> Result<Answer, ClamdError>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    let mut stream = Box::pin(stream);
+    let head = head(&mut stream).await;
+    let is_archive = head.as_ref().is_ok_and(|head| Format::of(head).is_some());
+    // An empty chunk would be the end of clamd's stream.
+    let has_bytes = head.as_ref().is_ok_and(|head| !head.is_empty());
+    let stream = stream::iter((has_bytes || head.is_err()).then_some(head)).chain(stream);
+    if !is_archive {
+        return clamd.scan(stream).await;
+    }
+    let (sender, passing) = mpsc::channel(WAITING);
+    let bounds = Bounds { members: MAX_MEMBERS, member: u64::MAX, unpacked: limits.scan };
+    let checked = tokio::task::spawn_blocking(move || {
+        let passing = StreamReader::new(ReceiverStream::new(passing).map(io::Result::Ok));
+        agreement::check(SyncIoBridge::new(passing), &bounds)
+    });
+    let passing = stream.then(move |bytes| {
+        let sender = sender.clone();
+        async move {
+            if let Ok(bytes) = &bytes {
+                // It may know enough already, and take no more.
+                let _ = sender.send(Bytes::clone(bytes)).await;
+            }
+            bytes
+        }
+    });
+    let answer = clamd.scan(passing).await?;
+    if !matches!(answer, Answer::Clean | Answer::PortableExecutable) {
+        return Ok(answer);
+    }
+    match checked.await {
+        Ok(Err(Flaw::No(reason))) => Ok(Answer::Unscannable(reason, "its own contents".to_owned())),
+        Ok(_) => Ok(answer),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// The first bytes, [`HEAD`] at least if there are so many.
+///
+/// # Errors
+/// That of the stream.
+pub(crate) async fn head(
+    body: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+) -> io::Result<Bytes> {
+    let mut head = BytesMut::new();
+    while head.len() < HEAD
+        && let Some(bytes) = body.next().await
+    {
+        head.extend_from_slice(&bytes?);
+    }
+    Ok(head.freeze())
+}
