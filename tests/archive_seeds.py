@@ -1,5 +1,5 @@
-"""Seeds for the fuzz targets `zip` and `tar`: small archives in every form that their readers know.
-`archive_seeds.py zip|tar FOLDER`"""
+"""Seeds for the fuzz targets that read archives: small ones in every form that their readers know.
+`archive_seeds.py zip|tar|agreement FOLDER`"""
 
 import bz2
 import gzip
@@ -57,5 +57,21 @@ def tars():
         yield f"{name}-xz", b"x" + lzma.compress(bytes)
 
 
-for name, content in {"zip": zips, "tar": tars}[sys.argv[1]]():
+def nested():
+    for name, content in zips():
+        yield name, content
+        yield f"{name}-gzip", gzip.compress(content)
+        outer, tar = io.BytesIO(), io.BytesIO()
+        with zipfile.ZipFile(outer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("inner.zip", content)
+        yield f"{name}-zip", outer.getvalue()
+        with tarfile.open(fileobj=tar, mode="w") as archive:
+            header = tarfile.TarInfo("inner.zip")
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+            end = archive.offset
+        yield f"{name}-tar", tar.getvalue()[: end + 1024]
+
+
+for name, content in {"zip": zips, "tar": tars, "agreement": nested}[sys.argv[1]]():
     (pathlib.Path(sys.argv[2]) / name).write_bytes(content)
