@@ -85,9 +85,8 @@ subscriber-demo: layer function resolved subscriber ## the same with SNS over HT
 	@target/debug/subscriber-demo
 
 FUZZ_SECONDS ?= 60
-# Not yet `zip` and `tar`: nobody has run them for long.
-FUZZ_TARGETS ?= subscriber events
-fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each of FUZZ_TARGETS="subscriber events"
+FUZZ_TARGETS ?=
+fuzz: tools ## fuzz what reads hostile bytes, FUZZ_SECONDS=60 for each of FUZZ_TARGETS, else for all
 	@.ci/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 honesty: layer resolved ## what is said of files that cannot be looked into, beside stock clamd
@@ -104,7 +103,7 @@ false-alarms: layer resolved ## what is said of ordinary files: made ones and th
 
 bench: layer layer-arm64 function resolved ## measure what docs/SPECIFICATION.md says
 	@echo "bench: sizes, start, latency, throughput, memory"
-	@cargo run --locked --quiet --package scanner-tests --bin measure
+	@cargo run --locked --quiet --profile measure --package scanner-tests --bin measure
 
 ONE_IN ?= 1
 bench-definitions: layer resolved ## measure loading a database as large as the public one; ONE_IN=100 to try it

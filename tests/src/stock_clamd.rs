@@ -31,10 +31,19 @@ impl StockClamd {
     ///
     /// The layer is not built, or clamd refuses the definitions.
     pub async fn start(definitions: &Path) -> anyhow::Result<Self> {
+        Self::start_with(definitions, "").await
+    }
+
+    /// The same with more lines of `clamd.conf`.
+    ///
+    /// # Errors
+    ///
+    /// As [`StockClamd::start`].
+    pub async fn start_with(definitions: &Path, more: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("making a work folder for clamd")?;
         let (conf, socket) = (dir.path().join("clamd.conf"), dir.path().join("clamd.sock"));
         let settings = format!(
-            "Foreground yes\nLocalSocket {}\nTemporaryDirectory {}\nDatabaseDirectory {}\n",
+            "Foreground yes\nLocalSocket {}\nTemporaryDirectory {}\nDatabaseDirectory {}\n{more}",
             socket.display(),
             dir.path().display(),
             definitions.display(),

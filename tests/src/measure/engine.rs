@@ -50,6 +50,11 @@ impl Engine {
         Ok(Self { took, _clamd: clamd, socket, _folders: [definitions, folder] })
     }
 
+    /// Where it listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Streams `count` zeros to it and gives the time until its answer.
     pub(super) async fn stream_zeros(&self, count: u64) -> anyhow::Result<Duration> {
         let socket = self.socket.clone();

@@ -3,6 +3,7 @@
 
 pub mod definitions;
 mod engine;
+mod honesty;
 mod sizes;
 mod start;
 mod verdicts;
@@ -25,6 +26,7 @@ pub async fn run(out: &mut impl Write) -> anyhow::Result<()> {
     sizes::measure(&mut table)?;
     start::measure(&mut table).await?;
     verdicts::measure(&mut table).await?;
+    honesty::measure(&mut table).await?;
     table.section("")?;
     table.row(&load()?, "load at the end, this program's own included")
 }
