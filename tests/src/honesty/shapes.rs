@@ -18,7 +18,7 @@ use crate::samples;
 pub(super) type Shape = (&'static str, usize, &'static str, Expected);
 
 /// The payload is behind them.
-pub(super) const SHAPES: [Shape; 69] = [
+pub(super) const SHAPES: [Shape; 72] = [
     ("Zstandard 0.7", 0, "27b52ffd", No(Unsupported)),
     ("Zstandard, skippable frame first", 0, "532a4d1804000000", No(Unsupported)),
     ("Snappy, framed", 0, "ff060000734e61507059", No(Unsupported)),
@@ -68,7 +68,8 @@ pub(super) const SHAPES: [Shape; 69] = [
     ("Btrfs", 65600, "5f42485266535f4d", No(Unsupported)),
     ("XFS", 0, "58465342", No(Unsupported)),
     ("APFS", 32, "4e585342", No(Unsupported)),
-    ("HFS", 1024, "4244", No(Unsupported)),
+    ("HFS", 1024, "4244000000000000000000000000000300000fff00000200", No(Unsupported)),
+    ("text with the mark of HFS in it", 1024, "4244594d3d752e533f46326b5458443b36284829", Opened),
     ("HFS+", 1024, "482b0004", No(Unsupported)),
     ("VHD, dynamic", 0, "636f6e6563746978", No(Unsupported)),
     ("VHDX", 0, "7668647866696c65", No(Unsupported)),
@@ -79,6 +80,8 @@ pub(super) const SHAPES: [Shape; 69] = [
     ("ISZ", 0, "49735a21", No(Unsupported)),
     ("Android sparse image", 0, "3aff26ed", No(Unsupported)),
     ("OpenPGP, compressed", 0, "a301", No(Unsupported)),
+    ("OpenPGP, compressed with zlib", 0, "a302789c", No(Unsupported)),
+    ("OpenPGP, compressed with bzip2", 0, "a303425a68", No(Unsupported)),
     ("OpenPGP, for a password", 0, "8c0d04090302", No(Encrypted)),
     ("OpenPGP, for an RSA key", 0, "85018c03", No(Encrypted)),
     (
@@ -109,7 +112,7 @@ pub(super) const SHAPES: [Shape; 69] = [
 pub(super) type Made = (&'static str, fn(&Payload) -> anyhow::Result<Vec<u8>>, Expected);
 
 /// What takes more than a magic.
-pub(super) const MADE: [Made; 32] = [
+pub(super) const MADE: [Made; 34] = [
     ("text", |payload| Ok(payload.text.clone()), Opened),
     ("PDF", |payload| Ok([samples::pdf("x"), payload.text.clone()].concat()), Opened),
     ("RAR 4", |payload| samples::rar4(&payload.gzip), Opened),
@@ -145,7 +148,13 @@ pub(super) const MADE: [Made; 32] = [
         |payload| zstd::encode_all(&*zstd::encode_all(&*payload.text, 3)?, 3).context("packing"),
         No(Unsupported),
     ),
-    ("bare zlib", |payload| zlib(&payload.text), No(Unsupported)),
+    ("bare zlib", |payload| zlib(&payload.text, 6), No(Unsupported)),
+    ("bare zlib, packed in haste", |payload| zlib(&payload.text, 3), No(Unsupported)),
+    (
+        "text that begins as zlib does",
+        |payload| Ok([b"x^2 + y^2 = z^2\n", &*payload.text].concat()),
+        Opened,
+    ),
     ("zip, Zstandard", |payload| zip_by(93, payload), No(Unsupported)),
     ("zip, shrunk", |payload| zip_by(1, payload), No(Unsupported)),
     ("zip, MP3", |payload| zip_by(94, payload), No(Unsupported)),
@@ -297,8 +306,8 @@ fn gzip_of_text() -> anyhow::Result<Vec<u8>> {
     Ok(Payload::new(false)?.gzip)
 }
 
-fn zlib(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+fn zlib(bytes: &[u8], level: u32) -> anyhow::Result<Vec<u8>> {
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(level));
     zlib.write_all(bytes).and_then(|()| zlib.finish()).context("packing")
 }
 
