@@ -135,16 +135,17 @@ const PLAIN: Case<'_> = ("plain", b"text", "clean", None);
 /// Above 4 GiB offsets are those of zip64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zip64_of_five_gib_is_judged_by_each_of_its_members() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    are_judged("zip", 5, &[MARKED]).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn archives_above_two_gib_are_judged_by_each_of_their_members() {
     let secret = samples::zip_encrypted(&samples::text(), "secret").unwrap();
     let encrypted = ("encrypted", &*secret, "no", Some("encrypted"));
     let _turn = ONE_AT_A_TIME.lock().await;
-    are_judged("zip", 2, &[PLAIN]).await.unwrap();
+    are_judged("zip", 5, &[MARKED, PLAIN, encrypted]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tar_above_two_gib_is_judged_by_each_of_its_members() {
+    let secret = samples::zip_encrypted(&samples::text(), "secret").unwrap();
+    let encrypted = ("encrypted", &*secret, "no", Some("encrypted"));
+    let _turn = ONE_AT_A_TIME.lock().await;
     are_judged("tar.gz", 2, &[MARKED, PLAIN, encrypted]).await.unwrap();
 }
 
@@ -188,6 +189,7 @@ async fn members_are_judged_as_objects_are() {
     let harmless = samples::program(b"harmless");
     let secret = samples::zip_encrypted(&samples::text(), "secret").unwrap();
     let inner = samples::zip_nested(samples::MARKER, 4).unwrap();
+    let lying = samples::zip_lying(&[("hidden", samples::MARKER)]).unwrap();
     let (no, infected) = (("no", Some("encrypted")), ("infected", None));
     let cases = [
         (
@@ -203,6 +205,12 @@ async fn members_are_judged_as_objects_are() {
             vec![(0, &secret), (MEDIUM, b""), (MEDIUM, samples::MARKER)],
             infected,
             3,
+        ),
+        (
+            "a member that can be read in two ways",
+            vec![(MEDIUM, b""), (0, &lying), (MEDIUM, b"")],
+            ("no", Some("damaged")),
+            4,
         ),
         ("deep", vec![(0, &inner), (MEDIUM, b""), (MEDIUM, b"")], infected, 1),
         ("a large member", vec![(2 * MEDIUM, b""), (0, b"text")], ("no", Some("limit-size")), 1),
@@ -238,6 +246,10 @@ async fn a_large_archive_survives_a_broken_connection_and_is_not_judged_by_half(
         is(&record, "infected", None);
         assert_eq!(record["resumes"], 1, "{record}");
     }
+    // The end of a zip is read by itself, and again when less comes than was asked for.
+    function.put("short.zip", archive("zip", &members).unwrap());
+    broken("short.zip").nth(2).end_body_after_without_length(10);
+    is(&verdict(&function, "short.zip").await.0, "infected", None);
     // What is cut off is damaged; what S3 cannot deliver is an error, and no verdict.
     let Body::Parts(parts) = archive("tar", &members).unwrap() else { panic!() };
     let cut = Body::parts(vec![
@@ -249,12 +261,39 @@ async fn a_large_archive_survives_a_broken_connection_and_is_not_judged_by_half(
     is(&judged(&function, "cut.tar", cut).await, "no", Some("damaged"));
     function.put("gone.zip", archive("zip", &members).unwrap());
     broken("gone.zip").nth(2).times(100).break_body_after(10);
-    assert!(function.invoke(&["gone.zip"]).await.is_err());
-    let record = function.record("gone.zip").await.unwrap();
+    is_not_read(&function, "gone.zip").await;
+    function.put("gone.tar", archive("tar", &members).unwrap());
+    broken("gone.tar").break_body_after(100_000);
+    broken("gone.tar").nth(2).times(100).break_body_after(0);
+    is_not_read(&function, "gone.tar").await;
+}
+
+/// Of a directory of more than a mebibyte, the beginning is read in parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_directory_is_read_in_parts() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let function = function(SMALL_TMP).await;
+    let mut members = vec![(0, &b""[..]); 20_000];
+    members.extend([(MEDIUM, &b""[..]), (MEDIUM, samples::MARKER)]);
+    let zip = archive("zip", &members).unwrap();
+    let record = judged(&function, "long.zip", zip.clone()).await;
+    is(&record, "infected", None);
+    // Empty members are not shown.
+    assert_eq!(record["members"], 2, "{record}");
+    assert!(function.s3().count(Operation::GetObject, "long.zip") > 2);
+    function.put("gone.zip", zip);
+    function.s3().on(Operation::GetObject, "gone.zip").nth(3).times(100).break_body_after(10);
+    is_not_read(&function, "gone.zip").await;
+}
+
+/// S3 fails, and there is no verdict.
+async fn is_not_read(function: &Function, key: &str) {
+    assert!(function.invoke(&[key]).await.is_err());
+    let record = function.record(key).await.unwrap();
     assert_eq!(
         (&record["outcome"], &record["error"]),
         (&"failed".into(), &"read".into()),
         "{record}"
     );
-    assert_eq!(function.tag("gone.zip"), None);
+    assert_eq!(function.tag(key), None);
 }
