@@ -4,6 +4,7 @@
 //! `docs/SEMANTICS.md` lists.
 
 mod beside;
+mod cabinets;
 mod ordinary;
 mod payload;
 mod recipes;
@@ -132,8 +133,14 @@ fn subjects() -> Vec<Subject> {
         let make = Box::new(move |payload: &Payload| shapes::shape(offset, magic, opened, payload));
         subjects.push(Subject { name: name.to_owned(), expected, make, marked_only: false });
     }
-    let made =
-        [shapes::MADE.as_slice(), &shapes::HIDDEN, &two_ways::TWO_WAYS, &beside::BESIDE].concat();
+    let made = [
+        shapes::MADE.as_slice(),
+        &shapes::HIDDEN,
+        &two_ways::TWO_WAYS,
+        &cabinets::CABINETS,
+        &beside::BESIDE,
+    ]
+    .concat();
     for (name, make, expected) in made {
         let make = Box::new(make);
         subjects.push(Subject { name: name.to_owned(), expected, make, marked_only: false });

@@ -14,7 +14,7 @@ use notifier_common::Reason::{Damaged, Encrypted, UnsupportedContainer as Unsupp
 pub(super) type Recipe = (&'static str, &'static str, Expected);
 
 /// What ClamAV opens.
-pub(super) const OPENED: [Recipe; 33] = [
+pub(super) const OPENED: [Recipe; 34] = [
     ("zip, stored", "7z a -tzip -mm=Copy o.zip a.gz; mv o.zip out", Opened),
     ("zip, deflated", "7z a -tzip -mm=Deflate o.zip a.txt; mv o.zip out", Opened),
     ("zip, Deflate64", "7z a -tzip -mm=Deflate64 o.zip a.txt; mv o.zip out", Opened),
@@ -24,6 +24,7 @@ pub(super) const OPENED: [Recipe; 33] = [
     ("7z, LZMA", "7z a -m0=LZMA o.7z a.gz; mv o.7z out", Opened),
     ("7z, LZMA2", "7z a -m0=LZMA2 o.7z a.gz; mv o.7z out", Opened),
     ("7z, PPMd", "7z a -m0=PPMd o.7z a.txt; mv o.7z out", Opened),
+    ("7z, a long name", "7z a -si$(printf %09000d 0) o.7z < a.gz; mv o.7z out", Opened),
     ("7z, x86 programs", "cp /bin/true x.exe; 7z a o.7z x.exe a.gz; mv o.7z out", Opened),
     ("7z, packed header", "touch b c d e f; 7z a -mhc=on o.7z a.gz b c d e f; mv o.7z out", Opened),
     ("gzip", "gzip -c a.txt > out", Opened),
@@ -223,7 +224,7 @@ pub(super) const BEYOND: [Recipe; 4] = [
 ];
 
 /// What no signature recognises; clamd's log says some of it.
-pub(super) const BLIND: [Recipe; 9] = [
+pub(super) const BLIND: [Recipe; 10] = [
     (
         "bzip2, damaged in its data",
         "bzip2 -c a.txt | perl -0777 -pe 'substr($_,60,9)=\"x\"x9' > out",
@@ -237,6 +238,11 @@ pub(super) const BLIND: [Recipe; 9] = [
     (
         "7z, damaged in its data",
         "7z a o.7z a.txt; perl -0777 -pe 'substr($_,60,9)=\"x\"x9' o.7z > out",
+        No(Damaged),
+    ),
+    (
+        "7z, a long name, damaged in its data",
+        "7z a -si$(printf %09000d 0) o.7z < a.txt; perl -0777 -pe 'substr($_,60,9)=\"x\"x9' o.7z > out",
         No(Damaged),
     ),
     ("ARJ, cut", "arj a o a.txt; head -c 180 o.arj > out", No(Damaged)),
