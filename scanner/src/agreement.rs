@@ -9,12 +9,16 @@ use function_common::clamd::conf::Limits;
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
 use futures_util::{Stream, StreamExt as _, stream};
+use notifier_common::Reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 /// As many as clamd takes of an archive (`MaxFiles`).
 pub(crate) const MAX_MEMBERS: u64 = 100_000;
+
+/// What clamd says of an encrypted zip: a finding, where the owner wants it to be one.
+pub(crate) const ENCRYPTED: &str = "Heuristics.Encrypted.Zip";
 
 /// Chunks that may wait to be checked.
 const WAITING: usize = 4;
@@ -58,7 +62,10 @@ where
         return Ok(answer);
     }
     match checked.await {
-        Ok(Err(Flaw::No(reason))) => Ok(Answer::Unscannable(reason, "its own contents".to_owned())),
+        Ok(Err(Flaw::No(reason))) => {
+            let said = if reason == Reason::Encrypted { ENCRYPTED } else { "its own contents" };
+            Ok(Answer::Unscannable(reason, said.to_owned()))
+        }
         Ok(_) => Ok(answer),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

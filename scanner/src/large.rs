@@ -17,7 +17,7 @@ use notifier_common::Reason;
 use tokio::time::timeout_at;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::agreement::{self, MAX_MEMBERS};
+use crate::agreement::{self, ENCRYPTED, MAX_MEMBERS};
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
@@ -225,7 +225,7 @@ impl Pass<'_> {
 /// What clamd would say of a member that nobody can look into.
 fn closed(reason: Reason) -> Answer {
     let said = match reason {
-        Reason::Encrypted => "Heuristics.Encrypted.Zip",
+        Reason::Encrypted => ENCRYPTED,
         _ => "a member of the archive",
     };
     Answer::Unscannable(reason, said.to_owned())

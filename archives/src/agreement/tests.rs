@@ -97,7 +97,11 @@ fn what_hides_nothing_is_forgiven() {
     sum[central + 16] = 0;
     let commented = changed(&zip, end + 20, &[7, 0]);
     let described = [&b"PK\x07\x08sum?"[..], &zip[18..26]].concat();
+    let mut signed = inserted(&zip, end, b"PK\x05\x05\x02\0xx");
+    let length = number(&signed, end + 8 + 12) + 8;
+    set(&mut signed, end + 8 + 12, length);
     for (what, zip) in [
+        ("a directory with a signature", signed),
         ("a wrong checksum", sum),
         ("zeros between members", inserted(&zip, second, &[0; 3000])),
         ("zeros before the directory", inserted(&zip, central, &[0; 9])),
@@ -249,6 +253,13 @@ fn descriptors_without_their_signature_are_read() {
         let second = descriptor + 4 + lengths[1];
         assert_eq!(checked(&changed(&bare, second, &[bare[second] ^ 1])), DAMAGED);
     }
+}
+
+#[test]
+fn an_encrypted_directory_is_encrypted() {
+    let zip = made(&MEMBERS, deflated());
+    let zip = inserted(&zip, position(&zip, CENTRAL), b"PK\x06\x08");
+    assert_eq!(checked(&zip), Err(Flaw::No(Reason::Encrypted)));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use scanner_tests::generations::Generation;
 use scanner_tests::samples;
 use serde_json::json;
 
-use crate::support::{BUCKET, World, failed, queue, s3_event, s3_record, world, world_of};
+use crate::support::{
+    BUCKET, World, failed, queue, s3_event, s3_record, world, world_of, world_with,
+};
 
 /// The tag, and why.
 async fn judged(world: &World, key: &str, bytes: Vec<u8>) -> (String, serde_json::Value) {
@@ -65,4 +67,19 @@ async fn a_connection_that_breaks_is_no_contradiction() {
     assert_eq!(failed(&world.invoke(queue(&[event])).await.unwrap()), ["m0"]);
     assert_eq!(world.records().pop().unwrap()["error"], "read");
     assert_eq!(world.tag(BUCKET, "broken", None), None);
+}
+
+/// clamd passes an encrypted directory over.
+#[tokio::test]
+async fn an_encrypted_directory_is_encrypted_and_infected_where_the_owner_says_so() {
+    let mut zip = samples::zip_of(&[("a", b"text")]).unwrap();
+    let directory = zip.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    zip.splice(directory..directory, *b"PK\x06\x08");
+    let end = zip.len() - 6;
+    zip[end] += 4;
+    let world = world_with(|config| config.encrypted_is_infected = true).await;
+    assert_eq!(judged(&world, "k", zip.clone()).await.0, "infected");
+    assert_eq!(world.finding().attributes["finding"], "Heuristics.Encrypted.Zip");
+    let world = self::world().await;
+    assert_eq!(judged(&world, "k", zip).await, ("no".to_owned(), json!("encrypted")));
 }
