@@ -45,6 +45,21 @@ fn one_unnamed(second: &[u8]) -> Vec<u8> {
     changed(&zip, end + 8, &[1, 0, 1, 0])
 }
 
+/// The first member is said to be one byte long, by itself and by the directory.
+fn less_unpacked(zip: &[u8]) -> Vec<u8> {
+    changed(&changed(zip, 22, &[1]), position(zip, CENTRAL) + 24, &[1])
+}
+
+/// Something before the directory's second entry, counted in its length.
+fn amid_directory(zip: &[u8], what: &[u8]) -> Vec<u8> {
+    let first = position(zip, CENTRAL) + 1;
+    let mut zip = inserted(zip, first + position(&zip[first..], CENTRAL), what);
+    let length = position(&zip, END) + 12;
+    let directory = number(&zip, length) + u32::try_from(what.len()).unwrap();
+    set(&mut zip, length, directory);
+    zip
+}
+
 fn lying() -> Vec<u8> {
     one_unnamed(b"hidden")
 }
@@ -100,7 +115,11 @@ fn what_hides_nothing_is_forgiven() {
     let mut signed = inserted(&zip, end, b"PK\x05\x05\x02\0xx");
     let length = number(&signed, end + 8 + 12) + 8;
     set(&mut signed, end + 8 + 12, length);
+    let mut empty = streamed(&[("a", b"")], stored());
+    let named = position(&empty, CENTRAL);
+    (empty[8], empty[named + 10]) = (8, 8);
     for (what, zip) in [
+        ("a packed member without even an end", empty),
         ("a directory with a signature", signed),
         ("a wrong checksum", sum),
         ("zeros between members", inserted(&zip, second, &[0; 3000])),
@@ -151,6 +170,8 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ("a shorter member in the directory", changed(&zip, central + 20, &[1])),
         ("less unpacked", changed(&zip, 22, &[1])),
         ("less unpacked in the directory", changed(&zip, central + 24, &[1])),
+        ("less unpacked in both", less_unpacked(&zip)),
+        ("less unpacked in both, stored", less_unpacked(&made(&MEMBERS, stored()))),
         ("another method", changed(&zip, 8, &[0])),
         ("another method in the directory", changed(&zip, central + 10, &[0])),
         ("encrypted by the directory", changed(&zip, central + 8, &[1])),
@@ -158,11 +179,16 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ("a member elsewhere", changed(&zip, central + 42, &[1])),
         ("a directory elsewhere", changed(&zip, end + 16, &[1])),
         ("a longer directory", changed(&zip, end + 12, &[zip[end + 12] + 1])),
-        ("zip64 that is not there", changed(&zip, end + 8, &[0xff; 12])),
+        ("a number that only zip64 has", changed(&zip, end + 8, &[0xff; 4])),
+        ("a length that only zip64 has", changed(&zip, end + 12, &[0xff; 4])),
+        ("a place that only zip64 has", changed(&zip, end + 16, &[0xff; 4])),
         ("a directory that begins later", changed(&zip, end + 16, &[zip[end + 16] + 1])),
         ("one member less in the directory", changed(&zip, end + 10, &[2])),
         ("one member less on this volume", changed(&zip, end + 8, &[2])),
         ("text between members", inserted(&zip, second, b"text")),
+        ("a signature amid the directory", amid_directory(&zip, b"PK\x05\x05\0\0")),
+        ("zeros amid the directory", amid_directory(&zip, &[0; 9])),
+        ("a member amid the directory", amid_directory(&zip, &made(&MEMBERS, stored())[..43])),
         ("text before the directory", inserted(&zip, central, b"text that is long enough")),
         ("text before the end", inserted(&zip, end, b"text")),
         ("half a block of signatures", inserted(&zip, central, half_block)),

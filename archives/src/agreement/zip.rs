@@ -36,7 +36,7 @@ pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
     loop {
         let at = zip.taken();
         match peek(zip, 4)? {
-            b"PK\x03\x04" => {
+            b"PK\x03\x04" if directory.start.is_none() => {
                 left.member()?;
                 members.insert(at, (member(zip, left)?, false));
             }
@@ -49,17 +49,13 @@ pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
                     _ => return Err(DAMAGED),
                 }
             }
-            // The directory's signature, and what belongs to its encryption.
-            b"PK\x05\x05" => {
-                let length = u16_at(&zip.array::<6>()?, 4);
-                zip.skip(length.into())?;
-            }
-            b"PK\x06\x08" => return Err(Flaw::No(Reason::Encrypted)),
-            b"PK\x06\x06" | b"PK\x05\x06" => {
+            b"PK\x05\x05" | b"PK\x06\x06" | b"PK\x05\x06" => {
                 directory.end(zip)?;
                 break;
             }
-            [0, ..] => zip.consume(1),
+            // What belongs to an encrypted directory.
+            b"PK\x06\x08" => return Err(Flaw::No(Reason::Encrypted)),
+            [0, ..] if directory.start.is_none() => zip.consume(1),
             _ if directory.start.is_none() => signing_block(zip)?,
             _ => return Err(DAMAGED),
         }
@@ -80,9 +76,13 @@ struct Directory {
 }
 
 impl Directory {
-    /// What is behind it: its end, and before that, in zip64, another and where that is. Readers go by
-    /// one or the other, so they must say the same, and the truth.
+    /// What is behind it: perhaps its signature; its end, and before that, in zip64, another and where
+    /// that is. Readers go by one or the other, so they must say the same, and the truth.
     fn end(&self, zip: &mut Ahead<'_>) -> Result<(), Flaw> {
+        if peek(zip, 4)? == b"PK\x05\x05" {
+            let length = u16_at(&zip.array::<6>()?, 4);
+            zip.skip(length.into())?;
+        }
         let at = zip.taken();
         let start = self.start.unwrap_or(at);
         let mut is_zip64 = false;
@@ -104,9 +104,8 @@ impl Directory {
         }
         let end = zip.array::<22>()?;
         let says16 = |field: usize, value: u64| {
-            // Without zip64, some writers let it go round.
             let here = u16_at(&end, field);
-            u64::from(here) == value % (1 << 16) || is_zip64 && here == u16::MAX
+            u64::from(here) == value || is_zip64 && here == u16::MAX
         };
         let place = u32_at(&end, 16);
         let agrees = end.starts_with(b"PK\x05\x06")
@@ -138,7 +137,7 @@ fn member(zip: &mut Ahead<'_>, left: &Left) -> Result<Member, Flaw> {
         } else if deflate {
             let unpacked = inflate(zip, left)?;
             let packed = zip.taken() - start;
-            descriptor(zip, packed, Some(unpacked))?.ok_or(DAMAGED)?;
+            descriptor(zip, packed, Some(unpacked))?;
             (packed, unpacked)
         } else {
             to_descriptor(zip, stored, left)?
@@ -157,7 +156,7 @@ fn member(zip: &mut Ahead<'_>, left: &Left) -> Result<Member, Flaw> {
             }
         }
         drain(&mut data)?;
-        if data.limit() > 0 || stored && packed != unpacked {
+        if stored && packed != unpacked {
             return Err(DAMAGED);
         }
         descriptor(zip, packed, Some(unpacked))?;
@@ -186,7 +185,7 @@ fn to_descriptor(zip: &mut Ahead<'_>, stored: bool, left: &Left) -> Result<(u64,
     Ok((packed, unpacked))
 }
 
-/// Reads up to a signed descriptor of as many bytes as were read.
+/// Reads up to a signed descriptor of as many bytes as were read, or to the end.
 struct Described<'z, 'a> {
     zip: &'z mut Ahead<'a>,
     packed: u64,
@@ -202,7 +201,7 @@ impl Read for Described<'_, '_> {
         }
         let ahead = self.zip.fill_buf()?;
         if ahead.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Ok(0);
         }
         let next = ahead[1..].iter().position(|byte| *byte == SIGNATURE[0]);
         let read = next.map_or(ahead.len(), |next| next + 1).min(buffer.len());
