@@ -10,7 +10,7 @@
 
 mod ahead;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod zip;
 
 use std::cell::Cell;

@@ -1,6 +1,9 @@
 //! A zip from its first byte to its last, its directory behind its members (PKWARE's APPNOTE
 //! 6.3.10).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, Read};
 
