@@ -115,7 +115,7 @@ fn a_zip_that_can_be_read_in_two_ways_is_damaged_at_any_depth() {
         ("text between members", inserted(&zip, second, b"text")),
         ("a signature amid the directory", amid_directory(&zip, b"PK\x05\x05\0\0")),
         ("zeros amid the directory", amid_directory(&zip, &[0; 9])),
-        ("a member amid the directory", amid_directory(&zip, &made(&MEMBERS, stored())[..43])),
+        ("a member amid the directory", amid_directory(&zip, &made(&[("a", b"")], stored())[..31])),
         ("text before the directory", inserted(&zip, central, b"text that is long enough")),
         ("text before the end", inserted(&zip, end, b"text")),
         ("half a block of signatures", inserted(&zip, central, half_block)),
