@@ -2,7 +2,7 @@
 //! where its answer is `OK` all the same. Pure.
 //!
 //! The lines are those of ClamAV 1.4.6. They are no interface, but the layer pins the version, and
-//! the honesty matrix has files that give them (but for `cli_7unz: unsupported`).
+//! the honesty matrix has files that give them.
 //! They are looked for wherever they stand: libclamav cuts a message that is too long for its buffer,
 //! and with it the line break, so that after a long name the next message begins in the same line.
 //! A name, which is its maker's to choose, can say such a line itself; whoever does so gets a `no`.

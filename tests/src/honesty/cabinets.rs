@@ -7,10 +7,10 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use notifier_common::Reason::Damaged;
 
-use super::Expected::{No, Opened};
+use super::Expected::{Beside, No, Opened};
 use super::shapes::Made;
 
-pub(super) const CABINETS: [Made; 6] = [
+pub(super) const CABINETS: [Made; 7] = [
     ("cabinet", |payload| cabinet(&[block(&payload.text, true)?]), Opened),
     ("cabinet, without checksums", |payload| cabinet(&[block(&payload.text, false)?]), Opened),
     (
@@ -27,6 +27,15 @@ pub(super) const CABINETS: [Made; 6] = [
         "cabinet, damaged in its data, without checksums",
         |payload| cabinet(&[damaged(block(&payload.text, false)?)]),
         No(Damaged),
+    ),
+    (
+        "cabinet, wrong checksum",
+        |payload| {
+            let (mut block, length) = block(&payload.text, true)?;
+            block[0] ^= 1;
+            cabinet(&[(block, length)])
+        },
+        Beside(Damaged),
     ),
     (
         "cabinet, cut",

@@ -4,14 +4,15 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
 use notifier_common::Reason::{
     Damaged, Encrypted, LimitDepth, UnsupportedContainer as Unsupported,
 };
 
 use super::Expected::{self, Blind, No, Opened};
 use super::payload::Payload;
+use super::recipes;
 use crate::samples;
 
 /// A name, where its magic stands, that magic in hexadecimal, and what is to come of it.
@@ -233,7 +234,7 @@ pub(super) const MADE: [Made; 34] = [
 ];
 
 /// What no signature recognises; clamd's log says some of it.
-pub(super) const HIDDEN: [Made; 5] = [
+pub(super) const HIDDEN: [Made; 6] = [
     (
         "zip, damaged in its data",
         |payload| {
@@ -252,6 +253,7 @@ pub(super) const HIDDEN: [Made; 5] = [
         },
         No(Damaged),
     ),
+    ("7z, header packed as ClamAV does not know", seven_zip, No(Unsupported)),
     (
         "HTML comment",
         |payload| Ok([b"<html><!-- ", &*payload.text, b" --><body>x</body></html>"].concat()),
@@ -309,6 +311,24 @@ fn gzip_of_text() -> anyhow::Result<Vec<u8>> {
 fn zlib(bytes: &[u8], level: u32) -> anyhow::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(level));
     zlib.write_all(bytes).and_then(|()| zlib.finish()).context("packing")
+}
+
+/// A 7z whose packed header says that it is Deflate and not LZMA, with its two sums made good (7zFormat.txt
+/// of the LZMA SDK: `SignatureHeader`).
+fn seven_zip(payload: &Payload) -> anyhow::Result<Vec<u8>> {
+    let many =
+        "for n in 1 2 3 4 5 6; do (cat a.gz; echo $n) > $n.txt; done; 7z a o.7z *.txt; mv o.7z out";
+    let mut file = recipes::make(many, payload)?;
+    let start =
+        32 + usize::try_from(u64::from_le_bytes(*file[12..].first_chunk().context("short")?))?;
+    let coder = start + find(&file[start..], &[3, 1, 1])?;
+    file[coder..coder + 3].copy_from_slice(&[4, 1, 8]);
+    for (sum_at, summed) in [(28, start..file.len()), (8, 12..32)] {
+        let mut sum = Crc::new();
+        sum.update(&file[summed]);
+        file[sum_at..sum_at + 4].copy_from_slice(&sum.sum().to_le_bytes());
+    }
+    Ok(file)
 }
 
 /// The first sector of an OLE container, and a stream that begins so, with what is behind it
