@@ -289,7 +289,7 @@ async fn a_long_directory_is_read_in_parts() {
 /// S3 fails, and there is no verdict.
 async fn is_not_read(function: &Function, key: &str) {
     assert!(function.invoke(&[key]).await.is_err());
-    let record = function.record(key).await.unwrap();
+    let record = function.record(key).await.expect("there is a record");
     assert_eq!(
         (&record["outcome"], &record["error"]),
         (&"failed".into(), &"read".into()),
