@@ -246,9 +246,9 @@ async fn a_large_archive_survives_a_broken_connection_and_is_not_judged_by_half(
         is(&record, "infected", None);
         assert_eq!(record["resumes"], 1, "{record}");
     }
-    // The end of a zip is read by itself, and again when less comes than was asked for.
+    // The end of a zip, a mebibyte, is read by itself, and again when less comes than was asked for.
     function.put("short.zip", archive("zip", &members).unwrap());
-    broken("short.zip").nth(2).end_body_after_without_length(10);
+    broken("short.zip").nth(2).end_body_after_without_length(MIB - 1);
     is(&verdict(&function, "short.zip").await.0, "infected", None);
     // What is cut off is damaged; what S3 cannot deliver is an error, and no verdict.
     let Body::Parts(parts) = archive("tar", &members).unwrap() else { panic!() };
@@ -286,14 +286,18 @@ async fn a_long_directory_is_read_in_parts() {
     is_not_read(&function, "gone.zip").await;
 }
 
-/// S3 fails, and there is no verdict.
+/// S3 fails, and there is no verdict: none on the object, and none for subscribers.
 async fn is_not_read(function: &Function, key: &str) {
     assert!(function.invoke(&[key]).await.is_err());
     let record = function.record(key).await.expect("there is a record");
     assert_eq!(
-        (&record["outcome"], &record["error"]),
-        (&"failed".into(), &"read".into()),
+        (&record["outcome"], &record["error"], &record["published"]),
+        (&"failed".into(), &"read".into(), &false.into()),
         "{record}"
     );
     assert_eq!(function.tag(key), None);
+    // Findings come in their order: behind that of a later object there is none of this one.
+    let later = judged(function, &format!("behind {key}"), samples::text().into()).await;
+    is(&later, "clean", None);
+    assert!(function.world().findings().all().iter().all(|finding| finding.key() != Some(key)));
 }
