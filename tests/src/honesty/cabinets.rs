@@ -10,7 +10,7 @@ use notifier_common::Reason::Damaged;
 use super::Expected::{Beside, No, Opened};
 use super::shapes::Made;
 
-pub(super) const CABINETS: [Made; 7] = [
+pub(super) const CABINETS: [Made; 10] = [
     ("cabinet", |payload| cabinet(&[block(&payload.text, true)?]), Opened),
     ("cabinet, without checksums", |payload| cabinet(&[block(&payload.text, false)?]), Opened),
     (
@@ -38,6 +38,29 @@ pub(super) const CABINETS: [Made; 7] = [
         Beside(Damaged),
     ),
     (
+        "cabinet of two folders, the first one damaged",
+        |payload| cabinet(&[damaged(block(&payload.text, false)?), block(b"text", true)?]),
+        No(Damaged),
+    ),
+    (
+        "cabinet, said to be LZX",
+        |payload| {
+            let mut cabinet = cabinet(&[block(&payload.text, true)?])?;
+            cabinet[FOLDER_AT + 6..FOLDER_AT + 8].copy_from_slice(&[3, 21]);
+            Ok(cabinet)
+        },
+        No(Damaged),
+    ),
+    (
+        "cabinet, of a compression that is not known",
+        |payload| {
+            let mut cabinet = cabinet(&[block(&payload.text, true)?])?;
+            cabinet[FOLDER_AT + 6] = 4;
+            Ok(cabinet)
+        },
+        No(Damaged),
+    ),
+    (
         "cabinet, cut",
         |payload| {
             let mut cabinet = cabinet(&[block(&payload.text, true)?])?;
@@ -47,6 +70,9 @@ pub(super) const CABINETS: [Made; 7] = [
         No(Damaged),
     ),
 ];
+
+/// The header has so many bytes; what describes the folders is behind it.
+const FOLDER_AT: usize = 36;
 
 /// What is packed, with its header (CFDATA), and how long it was before.
 type Block = (Vec<u8>, usize);
@@ -77,11 +103,10 @@ fn damaged((mut block, length): Block) -> Block {
 
 /// A folder of one block for each, and in each a file.
 fn cabinet(blocks: &[Block]) -> anyhow::Result<Vec<u8>> {
-    const HEADER: usize = 36;
     const FOLDER: usize = 8;
     const NAME: &[u8] = b"file.txt\0";
     let count = u16::try_from(blocks.len())?;
-    let files_at = HEADER + FOLDER * blocks.len();
+    let files_at = FOLDER_AT + FOLDER * blocks.len();
     let mut data_at = files_at + (16 + NAME.len()) * blocks.len();
     let length = data_at + blocks.iter().map(|(block, _)| block.len()).sum::<usize>();
 
