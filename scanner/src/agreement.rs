@@ -3,12 +3,12 @@
 
 use std::io;
 
-use archives::{Bounds, Flaw, Format, HEAD, agreement};
-use bytes::{Bytes, BytesMut};
+use archives::{Bounds, Flaw, agreement};
+use bytes::Bytes;
 use function_common::clamd::conf::Limits;
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _};
 use notifier_common::Reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,15 +32,6 @@ pub(crate) async fn scan<S>(clamd: &Clamd, limits: &Limits, stream: S) -> Result
 where
     S: Stream<Item = io::Result<Bytes>>,
 {
-    let mut stream = Box::pin(stream);
-    let head = head(&mut stream).await;
-    let is_archive = head.as_ref().is_ok_and(|head| Format::of(head).is_some());
-    // An empty chunk would be the end of clamd's stream.
-    let has_bytes = head.as_ref().is_ok_and(|head| !head.is_empty());
-    let stream = stream::iter((has_bytes || head.is_err()).then_some(head)).chain(stream);
-    if !is_archive {
-        return clamd.scan(stream).await;
-    }
     let (sender, passing) = mpsc::channel(WAITING);
     let bounds = Bounds { members: MAX_MEMBERS, member: u64::MAX, unpacked: limits.scan };
     let checked = tokio::task::spawn_blocking(move || {
@@ -51,7 +42,7 @@ where
         let sender = sender.clone();
         async move {
             if let Ok(bytes) = &bytes {
-                // It may know enough already, and take no more.
+                // It may know enough already, as of what is no archive, and take no more.
                 let _ = sender.send(Bytes::clone(bytes)).await;
             }
             bytes
@@ -69,20 +60,4 @@ where
         Ok(_) => Ok(answer),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-/// The first bytes, [`HEAD`] at least if there are so many.
-///
-/// # Errors
-/// That of the stream.
-pub(crate) async fn head(
-    body: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
-) -> io::Result<Bytes> {
-    let mut head = BytesMut::new();
-    while head.len() < HEAD
-        && let Some(bytes) = body.next().await
-    {
-        head.extend_from_slice(&bytes?);
-    }
-    Ok(head.freeze())
 }

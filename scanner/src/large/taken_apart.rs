@@ -6,16 +6,15 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archives::zip::{Directory, ReaderAt};
-use archives::{Bounds, Flaw, Format, Found, Packing, tar};
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use archives::{Bounds, Flaw, Format, Found, HEAD, Packing, tar};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream};
 use notifier_common::Reason;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::agreement::head;
 use crate::object::{Object, Progress, ReadError, Source};
 
 /// Bytes that are handed on at once.
@@ -109,6 +108,17 @@ impl TakenApart {
             None => Ok(walked),
         }
     }
+}
+
+/// The first bytes, [`HEAD`] at least if there are so many.
+async fn head(body: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin)) -> io::Result<Bytes> {
+    let mut head = BytesMut::new();
+    while head.len() < HEAD
+        && let Some(bytes) = body.next().await
+    {
+        head.extend_from_slice(&bytes?);
+    }
+    Ok(head.freeze())
 }
 
 /// An archive with what its reader needs beside its bytes.
