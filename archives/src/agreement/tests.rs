@@ -76,6 +76,8 @@ fn programs_write_nothing_that_is_wrong() {
             assert_eq!(checked(&file), Ok(()), "zip {index}, {place}");
         }
     }
+    // What begins with zeros is not taken for a descriptor of nothing.
+    assert_eq!(checked(&streamed(&[("a", &[0; 9000])], stored())), Ok(()));
     for other in [&b""[..], b"PK\x03", b"\x1f\x8b", b"text", &[0; 5000], &tar(&[])] {
         assert_eq!(checked(other), Ok(()));
     }

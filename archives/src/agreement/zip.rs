@@ -135,7 +135,8 @@ fn member(zip: &mut Ahead<'_>, left: &Left) -> Result<Member, Flaw> {
     let (stored, deflate) = (is(CompressionMethod::STORE), is(CompressionMethod::DEFLATE));
     let (packed, unpacked) = if header.is_open() {
         let start = zip.taken();
-        if descriptor(zip, 0, Some(0))?.is_some() {
+        // Of nothing only with its signature: data may begin with zeros.
+        if peek(zip, 4)? == SIGNATURE && descriptor(zip, 0, Some(0))?.is_some() {
             (0, 0)
         } else if deflate {
             let unpacked = inflate(zip, left)?;
