@@ -19,6 +19,7 @@ use std::io::{self, BufRead as _, Read};
 use flate2::bufread::GzDecoder;
 use notifier_common::Reason;
 
+use crate::packing::Bounded;
 use crate::{Bounds, Flaw, Format, Found, HEAD, Packing, drain, tar};
 use ahead::Ahead;
 
@@ -49,8 +50,7 @@ impl Left {
     /// Checks what begins here, if it is something to check; reads some of it.
     fn check(&self, stream: &mut dyn Read) -> Result<(), Flaw> {
         let mut stream = Ahead::new(stream);
-        let head = stream.peek(HEAD).map_err(|error| Flaw::from_read(&error))?;
-        let Some(format) = Format::of(head) else { return Ok(()) };
+        let Some(format) = Format::of(stream.next(HEAD)?) else { return Ok(()) };
         let depth = self.depth.get();
         self.depth.set(depth.checked_sub(1).ok_or(Flaw::No(Reason::LimitDepth))?);
         match format {
@@ -71,8 +71,8 @@ impl Left {
         unpacked.reader.rest.map_or(Ok(()), |mut rest| behind(&mut rest))
     }
 
-    /// Members one by one, as far as all readers go by the same of them. Where they do not, ClamAV
-    /// finds the members behind as embedded files.
+    /// Members one by one, as far as all readers go by the same of them; what is behind that is not
+    /// checked.
     fn tar(&self, stream: &mut Ahead<'_>) -> Result<(), Flaw> {
         let bounds = Bounds { members: self.members.get(), member: u64::MAX, unpacked: u64::MAX };
         let mut flaw = Ok(());
@@ -93,23 +93,9 @@ impl Left {
         Ok(())
     }
 
-    fn counted<R>(&self, reader: R) -> Counted<'_, R> {
-        Counted { reader, left: &self.bytes }
-    }
-}
-
-/// A reader that fails with [`io::ErrorKind::FileTooLarge`] when no bytes are left.
-struct Counted<'a, R> {
-    reader: R,
-    left: &'a Cell<u64>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        let left = self.left.get().checked_sub(read as u64);
-        self.left.set(left.unwrap_or(0));
-        left.map(|_| read).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+    /// Counts what is read.
+    fn counted<R>(&self, reader: R) -> Bounded<'_, R> {
+        Bounded { reader, left: &self.bytes }
     }
 }
 
@@ -153,7 +139,7 @@ const FOUND_ANYWHERE: [&[u8]; 4] =
 /// What follows an archive must not be another one, which ClamAV does not look for there.
 fn behind(rest: &mut Ahead<'_>) -> Result<(), Flaw> {
     loop {
-        let next = rest.peek(6).map_err(|error| Flaw::from_read(&error))?;
+        let next = rest.next(6)?;
         if next.is_empty() {
             return Ok(());
         }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io::{self, BufReader, Read};
 
 use bzip2::bufread::MultiBzDecoder;
@@ -44,20 +45,19 @@ impl Packing {
     }
 }
 
-/// A reader that fails with [`io::ErrorKind::FileTooLarge`] when more than `left` bytes come.
+/// A reader that fails with [`io::ErrorKind::FileTooLarge`] when more than `left` bytes come, which
+/// readers may share. From then on none are left.
 #[derive(Debug)]
-pub(crate) struct Bounded<R> {
+pub(crate) struct Bounded<'a, R> {
     pub(crate) reader: R,
-    pub(crate) left: u64,
+    pub(crate) left: &'a Cell<u64>,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(read as u64)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        Ok(read)
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| read).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
     }
 }

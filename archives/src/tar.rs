@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::io::Read;
 
 use notifier_common::Reason;
@@ -37,7 +38,8 @@ pub fn walk(
     bounds: &Bounds,
     mut visit: impl FnMut(Found<'_>) -> Result<(), Flaw>,
 ) -> Result<(), Flaw> {
-    let mut reader = Bounded { reader: packing.unpack(archive), left: bounds.unpacked };
+    let left = Cell::new(bounds.unpacked);
+    let mut reader = Bounded { reader: packing.unpack(archive), left: &left };
     let mut entries = 0;
     while let Some(header) = header(&mut reader, entries == 0)? {
         entries += 1;

@@ -174,8 +174,7 @@ impl Member {
 
     /// Why nobody can look into it, if so.
     fn closed(&self, bounds: &Bounds) -> Option<Reason> {
-        // Bits 0 and 13: encrypted, masked (APPNOTE 4.4.4).
-        if self.flags & (1 | 1 << 13) != 0 {
+        if self.flags & local::ENCRYPTED != 0 {
             return Some(Reason::Encrypted);
         }
         if self.unpacked > bounds.member {

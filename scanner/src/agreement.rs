@@ -5,7 +5,7 @@ use std::io;
 
 use archives::{Bounds, Flaw, agreement};
 use bytes::Bytes;
-use function_common::clamd::conf::Limits;
+use function_common::clamd::conf::{Limits, MAX_FILES};
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
 use futures_util::{Stream, StreamExt as _};
@@ -13,9 +13,6 @@ use notifier_common::Reason;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
-
-/// As many as clamd takes of an archive (`MaxFiles`).
-pub(crate) const MAX_MEMBERS: u64 = 100_000;
 
 /// What clamd says of an encrypted zip: a finding, where the owner wants it to be one.
 pub(crate) const ENCRYPTED: &str = "Heuristics.Encrypted.Zip";
@@ -33,7 +30,7 @@ where
     S: Stream<Item = io::Result<Bytes>>,
 {
     let (sender, passing) = mpsc::channel(WAITING);
-    let bounds = Bounds { members: MAX_MEMBERS, member: u64::MAX, unpacked: limits.scan };
+    let bounds = Bounds { members: MAX_FILES, member: u64::MAX, unpacked: limits.scan };
     let checked = tokio::task::spawn_blocking(move || {
         let passing = StreamReader::new(ReceiverStream::new(passing).map(io::Result::Ok));
         agreement::check(SyncIoBridge::new(passing), &bounds)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use archives::{Bounds, Flaw};
-use function_common::clamd::conf::Limits;
+use function_common::clamd::conf::{Limits, MAX_FILES};
 use function_common::clamd::{Clamd, ClamdError};
 use function_common::reply::Answer;
 use futures_util::StreamExt as _;
@@ -17,7 +17,7 @@ use notifier_common::Reason;
 use tokio::time::timeout_at;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::agreement::{self, ENCRYPTED, MAX_MEMBERS};
+use crate::agreement::{self, ENCRYPTED};
 use crate::engine::{EngineError, Generation, Shard};
 use crate::error::ScanError;
 use crate::event::ObjectRef;
@@ -47,7 +47,7 @@ pub(crate) async fn look(
     let mut pass = Pass {
         limits: generation.limits,
         bounds: Bounds {
-            members: MAX_MEMBERS,
+            members: MAX_FILES,
             member: generation.limits.object,
             unpacked: identity.size.saturating_mul(MAX_RATIO),
         },

@@ -44,6 +44,11 @@ impl<'a> Ahead<'a> {
         Ok(&self.buffer[self.from..self.to.min(self.from + count)])
     }
 
+    /// As [`Ahead::peek`].
+    pub(super) fn next(&mut self, count: usize) -> Result<&[u8], Flaw> {
+        self.peek(count).map_err(|error| Flaw::from_read(&error))
+    }
+
     /// Takes the next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
         let mut array = [0; N];

@@ -14,13 +14,10 @@ use rawzip::CompressionMethod;
 use super::Left;
 use super::ahead::Ahead;
 use crate::zip::bytes::{u16_at, u32_at, u64_at};
-use crate::zip::local::{Header, ZIP64, field};
+use crate::zip::local::{ENCRYPTED, Header, ZIP64, field};
 use crate::{Flaw, drain};
 
 const DAMAGED: Flaw = Flaw::No(Reason::Damaged);
-
-/// Encrypted, masked (APPNOTE 4.4.4).
-const ENCRYPTED: u16 = 1 | 1 << 13;
 
 /// What both a member's header and the directory say of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +35,7 @@ pub(super) fn check(zip: &mut Ahead<'_>, left: &Left) -> Result<(), Flaw> {
     let mut directory = Directory::default();
     loop {
         let at = zip.taken();
-        match peek(zip, 4)? {
+        match zip.next(4)? {
             b"PK\x03\x04" if directory.start.is_none() => {
                 left.member()?;
                 members.insert(at, (member(zip, left)?, false));
@@ -82,14 +79,14 @@ impl Directory {
     /// What is behind it: perhaps its signature; its end, and before that, in zip64, another and where
     /// that is. Readers go by one or the other, so they must say the same, and the truth.
     fn end(&self, zip: &mut Ahead<'_>) -> Result<(), Flaw> {
-        if peek(zip, 4)? == b"PK\x05\x05" {
+        if zip.next(4)? == b"PK\x05\x05" {
             let length = u16_at(&zip.array::<6>()?, 4);
             zip.skip(length.into())?;
         }
         let at = zip.taken();
         let start = self.start.unwrap_or(at);
         let mut is_zip64 = false;
-        if peek(zip, 4)? == b"PK\x06\x06" {
+        if zip.next(4)? == b"PK\x06\x06" {
             is_zip64 = true;
             let end = zip.array::<56>()?;
             // The length that it has by itself does not count the first fields.
@@ -136,7 +133,7 @@ fn member(zip: &mut Ahead<'_>, left: &Left) -> Result<Member, Flaw> {
     let (packed, unpacked) = if header.is_open() {
         let start = zip.taken();
         // Of nothing only with its signature: data may begin with zeros.
-        if peek(zip, 4)? == SIGNATURE && descriptor(zip, 0, Some(0))?.is_some() {
+        if zip.next(4)? == SIGNATURE && descriptor(zip, 0, Some(0))?.is_some() {
             (0, 0)
         } else if deflate {
             let unpacked = inflate(zip, left)?;
@@ -228,7 +225,7 @@ fn descriptor(
     packed: u64,
     unpacked: Option<u64>,
 ) -> Result<Option<u64>, Flaw> {
-    let described = described(peek(zip, LONGEST)?, packed, unpacked);
+    let described = described(zip.next(LONGEST)?, packed, unpacked);
     described.map(|(length, unpacked)| zip.skip(length).map(|()| unpacked)).transpose()
 }
 
@@ -279,8 +276,4 @@ fn signing_block(zip: &mut Ahead<'_>) -> Result<(), Flaw> {
     let end = zip.array::<24>()?;
     let is_block = end.starts_with(&length) && end.ends_with(b"APK Sig Block 42");
     if is_block { Ok(()) } else { Err(DAMAGED) }
-}
-
-fn peek<'z>(zip: &'z mut Ahead<'_>, count: usize) -> Result<&'z [u8], Flaw> {
-    zip.peek(count).map_err(|error| Flaw::from_read(&error))
 }

@@ -13,6 +13,9 @@ use crate::Flaw;
 /// Size of a header without name and extra field, in bytes (APPNOTE 4.3.7).
 pub(super) const SIZE: usize = 30;
 
+/// Bits 0 and 13: encrypted, masked (APPNOTE 4.4.4).
+pub(crate) const ENCRYPTED: u16 = 1 | 1 << 13;
+
 /// Bit 3: sizes and sum stand behind the data (APPNOTE 4.4.4).
 const DESCRIPTOR: u16 = 1 << 3;
 

@@ -16,6 +16,9 @@ const MAX_SCANS: u32 = 6;
 /// Room in `/tmp` that no scan is given, in bytes: a full `/tmp` makes clamd answer "OK" unlooked.
 pub const RESERVE: u64 = 64 << 20;
 
+/// Members of one archive that are looked at.
+pub const MAX_FILES: u64 = 100_000;
+
 /// The least that clamd is told, in bytes.
 const FLOOR: u64 = 4096;
 
@@ -89,7 +92,7 @@ MaxFileSize {ENGINE_MAX}
 # This scan's share of the temporary folder.
 MaxScanSize {scan}
 # About 5 ms for each member with the whole database: 100,000 members are the time there is.
-MaxFiles 100000
+MaxFiles {MAX_FILES}
 # Far beyond honest nesting; the engine's own ceiling is 100.
 MaxRecursion 100
 # 14.5 minutes, below Lambda's 15: the deadline of the invocation ends a scan earlier.
