@@ -3,6 +3,8 @@
 use std::io::{Cursor, Write as _};
 
 use anyhow::Context as _;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use zip::CompressionMethod;
 use zip::ZipArchive;
 use zip::ZipWriter;
@@ -33,6 +35,23 @@ pub fn program(inside: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn text() -> Vec<u8> {
     "Minutes of the garden club\n\n1. The hedge is to be cut in March.\n".repeat(8).into_bytes()
+}
+
+/// Bytes that no packer makes smaller; the same each time.
+#[must_use]
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+}
+
+/// `bytes` in a gzip.
+///
+/// # Errors
+///
+/// None in practice: it is written into memory.
+pub fn gzip(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(bytes).and_then(|()| gzip.finish()).context("packing")
 }
 
 /// A PDF of one page that shows `line`, with a correct cross-reference table. `line` must hold

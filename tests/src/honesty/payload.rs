@@ -1,11 +1,8 @@
 //! What is inside: text, with the marker that the test definitions find or without it.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use crate::samples;
 
@@ -22,9 +19,8 @@ impl Payload {
     pub(super) fn new(marked: bool) -> anyhow::Result<Self> {
         let inside = if marked { samples::MARKER } else { b"nothing" };
         let text = [&*samples::text(), inside, b"\n", &*samples::text()].concat();
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        gzip.write_all(&text).context("packing the payload")?;
-        Ok(Self { marked, text, gzip: gzip.finish().context("packing the payload")? })
+        let gzip = samples::gzip(&text)?;
+        Ok(Self { marked, text, gzip })
     }
 
     /// As `a.txt` and `a.gz`.

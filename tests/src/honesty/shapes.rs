@@ -304,7 +304,7 @@ fn zip_by(method: u16, payload: &Payload) -> anyhow::Result<Vec<u8>> {
     Ok(zip)
 }
 
-fn gzip_of_text() -> anyhow::Result<Vec<u8>> {
+pub(super) fn gzip_of_text() -> anyhow::Result<Vec<u8>> {
     Ok(Payload::new(false)?.gzip)
 }
 

@@ -1,6 +1,5 @@
 //! What honesty costs: signatures of ours, clamd's debug log, the check of archives beside it.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,6 @@ use anyhow::{Context as _, ensure};
 use archives::{Bounds, agreement};
 use bytes::Bytes;
 use clamav_client::tokio::{Socket, scan_stream};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use function_common::clamd::honesty::SIGNATURES;
 
 use super::engine::Engine;
@@ -22,18 +19,13 @@ const MIB: usize = 1 << 20;
 
 pub(super) async fn measure(table: &mut Table<'_, impl std::io::Write>) -> anyhow::Result<()> {
     table.section("honesty (test definitions; medians of 25 scans)")?;
-    let mut random = fastrand::Rng::with_seed(1);
-    let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(MIB).collect();
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    for _ in 0..16 * MIB / samples::text().len() {
-        gzip.write_all(&samples::text()).context("packing text")?;
-    }
+    let text = samples::text().repeat(16 * MIB / samples::text().len());
     let files = [
         ("text of 512 bytes", samples::text()),
-        ("noise of 1 MiB", noise),
+        ("noise of 1 MiB", samples::noise(MIB)),
         ("zeros of 16 MiB", vec![0; 16 * MIB]),
         ("zip of 301 members", samples::zip_of_many(300, b"last")?),
-        ("16 MiB of text in a gzip", gzip.finish().context("packing text")?),
+        ("16 MiB of text in a gzip", samples::gzip(&text)?),
     ];
     let plain = tempfile::tempdir().context("making a folder for definitions")?;
     definitions::write(plain.path(), 1, jiff::Timestamp::now())?;

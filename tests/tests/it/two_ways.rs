@@ -17,17 +17,11 @@ async fn judged(world: &World, key: &str, bytes: Vec<u8>) -> (String, serde_json
     (world.tag(BUCKET, key, None).unwrap(), record["reason"].clone())
 }
 
-/// Not compressible, so that many chunks of a download come.
-fn noise(length: usize) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(1);
-    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
-}
-
 #[tokio::test]
 async fn an_archive_that_can_be_read_in_two_ways_is_damaged_unless_malware_was_found() {
     let world = world().await;
     let damaged = ("no".to_owned(), json!("damaged"));
-    let (text, noise) = (samples::text(), noise(1 << 20));
+    let (text, noise) = (samples::text(), samples::noise(1 << 20));
     let lying = samples::zip_lying(&[("noise", &noise), ("hidden", samples::MARKER)]).unwrap();
     assert_eq!(judged(&world, "lying", lying.clone()).await, damaged);
     assert_eq!(world.record()["detail"], "its own contents");
@@ -53,7 +47,8 @@ async fn a_windows_program_in_one_is_shown_to_its_shard_all_the_same() {
 #[tokio::test]
 async fn a_connection_that_breaks_is_no_contradiction() {
     let world = world().await;
-    let zip = samples::zip_of(&[("noise", &noise(1 << 20)), ("text", &samples::text())]).unwrap();
+    let zip = samples::zip_of(&[("noise", &samples::noise(1 << 20)), ("text", &samples::text())])
+        .unwrap();
     let stored = world.s3.put(BUCKET, "k", Body::from(zip.clone()));
     world.s3.on(Operation::GetObject, "k").break_body_after(100_000);
     world.s3.on(Operation::GetObject, "k").nth(2).break_body_after(100);

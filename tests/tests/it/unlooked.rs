@@ -67,15 +67,8 @@ async fn objects_of_a_few_bytes_are_looked_at() {
     let (_dir, generation) = definitions("tiny.ndb", "Tiny.Anywhere:0:*:e001020304\n");
     let world = world_of(generation, |_| {}).await;
     assert_eq!(tag(&world, "stored", &samples::rar5(last)).await, "infected");
-    let packed = gzip(last);
+    let packed = samples::gzip(last).unwrap();
     assert_eq!(tag(&world, "packed", &packed).await, "clean", "docs/SEMANTICS.md says otherwise");
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(bytes).unwrap();
-    gzip.finish().unwrap()
 }
 
 /// A copy of the layer's folder, of links, in which `library` takes the place of what opens RAR.

@@ -99,22 +99,26 @@ fn gibs(count: usize, last: &[u8]) -> Vec<Member<'_>> {
     members
 }
 
-/// What the last member is, the outcome, and its reason.
-type Case<'a> = (&'a str, &'a [u8], &'a str, Option<&'a str>);
-
-/// Two of them at the same time, as a function of 3008 MB does.
-async fn are_judged(form: &str, count: usize, cases: &[Case<'_>]) -> anyhow::Result<()> {
+/// Malware, nothing and an encrypted zip as the last of so many members; two of these archives at the
+/// same time, as a function of 3008 MB does.
+async fn are_judged(form: &str, count: usize) -> anyhow::Result<()> {
+    let secret = samples::zip_encrypted(&samples::text(), "secret")?;
+    let cases = [
+        ("marked", samples::MARKER, "infected", None),
+        ("plain", b"text", "clean", None),
+        ("encrypted", &*secret, "no", Some("encrypted")),
+    ];
     let function = function(9 * GIB).await;
     function.put("first.txt", samples::text());
     function.scan(&["first.txt"]).await?;
-    for (key, last, ..) in cases {
+    for (key, last, ..) in &cases {
         let body = archive(form, &gibs(count, last))?;
         assert!(body.size() > count as u64 * GIB);
         function.put(key, body);
     }
     let keys: Vec<_> = cases.iter().map(|(key, ..)| *key).collect();
     let (records, free) = fewest_free(&function, function.scan(&keys)).await;
-    for (record, (key, last, outcome, reason)) in records?.iter().zip(cases) {
+    for (record, (key, last, outcome, reason)) in records?.iter().zip(&cases) {
         is(record, outcome, *reason);
         // What the base shard cannot vouch for, the other one is shown as well.
         let again = usize::from(reason.is_some());
@@ -129,24 +133,17 @@ async fn are_judged(form: &str, count: usize, cases: &[Case<'_>]) -> anyhow::Res
     Ok(())
 }
 
-const MARKED: Case<'_> = ("marked", samples::MARKER, "infected", None);
-const PLAIN: Case<'_> = ("plain", b"text", "clean", None);
-
 /// Above 4 GiB offsets are those of zip64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zip64_of_five_gib_is_judged_by_each_of_its_members() {
-    let secret = samples::zip_encrypted(&samples::text(), "secret").unwrap();
-    let encrypted = ("encrypted", &*secret, "no", Some("encrypted"));
     let _turn = ONE_AT_A_TIME.lock().await;
-    are_judged("zip", 5, &[MARKED, PLAIN, encrypted]).await.unwrap();
+    are_judged("zip", 5).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tar_above_two_gib_is_judged_by_each_of_its_members() {
-    let secret = samples::zip_encrypted(&samples::text(), "secret").unwrap();
-    let encrypted = ("encrypted", &*secret, "no", Some("encrypted"));
     let _turn = ONE_AT_A_TIME.lock().await;
-    are_judged("tar.gz", 2, &[MARKED, PLAIN, encrypted]).await.unwrap();
+    are_judged("tar.gz", 2).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
